@@ -1,0 +1,139 @@
+// What capture publishes: batches of request facts (uprobe) and of socket facts (kprobe), columnar.
+import { z } from 'zod';
+import { pack, unpack } from './codec.ts';
+import { type ColumnBytes, type ColumnSpec, type Columns, columnBytes, readColumns } from './columns.ts';
+import type { EventKind } from './subjects.ts';
+
+export const UPROBE_SCHEMA = 'uprobe.v1';
+export const KPROBE_SCHEMA = 'kprobe.v1';
+
+export const REQUEST_START = 1;
+export const REQUEST_END = 2;
+export const SOCKET_CONNECT = 1;
+export const SOCKET_USE = 2;
+export const SOCKET_CLOSE = 3;
+
+/** How the context of a socket event reached its goroutine; 0 when there was no context. */
+export const VIA = { none: 0, direct: 1, lineage: 2, pooled: 3, dial: 4, thread: 5 } as const;
+
+/** Bits of `flags`: what capture knows to be incomplete about a row. */
+export const FLAG = { pathTruncated: 1, readFault: 2, mapFull: 4 } as const;
+
+/** Processes that the rows of a batch refer to by index: each batch explains itself. */
+export const PROCESS_COLUMNS = {
+  'process.pid': 'u32',
+  'process.executable.name': 'str',
+  'process.executable.path': 'str',
+  'process.creation.time': 'u64',
+  'service.name': 'str',
+  'container.id': 'str',
+} as const satisfies ColumnSpec;
+
+/** One row a request start or end, in kernel order. Ids are below 2^53; times are Unix epoch ns. */
+export const UPROBE_COLUMNS = {
+  type: 'u8',
+  requestId: 'u64',
+  timeNs: 'u64',
+  process: 'u16',
+  tid: 'u32',
+  goid: 'u64',
+  flags: 'u16',
+  method: 'str',
+  path: 'str',
+  query: 'str',
+  serverAddress: 'str',
+  clientAddress: 'str',
+  clientPort: 'u16',
+  traceId: 'str',
+  spanId: 'str',
+  status: 'i16', // of an end: HTTP status, 0 unknown, -1 aborted
+} as const satisfies ColumnSpec;
+
+/** One row a socket event, in kernel order. `requestId` 0: the kernel saw no causal chain to a request. */
+export const KPROBE_COLUMNS = {
+  type: 'u8',
+  eventId: 'u64',
+  requestId: 'u64',
+  timeNs: 'u64',
+  process: 'u16',
+  tid: 'u32',
+  goid: 'u64',
+  via: 'u8',
+  depth: 'u8',
+  flags: 'u16',
+  connectionId: 'u64', // socket cookie
+  netns: 'u32',
+  family: 'u8', // 4 or 6
+  localAddress: 'str',
+  localPort: 'u16',
+  peerAddress: 'str',
+  peerPort: 'u16',
+  errno: 'u16',
+  durationNs: 'u64', // of a connect: its latency, 0 unknown
+} as const satisfies ColumnSpec;
+
+/** Counts since this run of capture began; captured = published + dropped. */
+export const ledger = z.object({
+  sinceNs: z.bigint(),
+  captured: z.record(z.string(), z.number().int().nonnegative()),
+  dropped: z.record(z.string(), z.number().int().nonnegative()),
+});
+export type Ledger = z.infer<typeof ledger>;
+
+const name = z.string().min(1).max(255);
+const envelope = z.object({
+  v: z.literal(1),
+  kind: z.enum(['uprobe', 'kprobe']),
+  host: name,
+  boot: name,
+  seq: z.number().int().positive(),
+  fromNs: z.bigint(),
+  uptoNs: z.bigint(),
+  n: z.number().int().min(0).max(65_535),
+  ledger,
+  processes: z.number().int().min(0).max(65_535),
+  cols: z.record(z.string(), columnBytes),
+});
+export type EventEnvelope = z.infer<typeof envelope>;
+
+interface BatchOf<K extends EventKind, S extends ColumnSpec> extends Omit<EventEnvelope, 'kind' | 'cols'> {
+  readonly kind: K;
+  readonly rows: Columns<S>;
+  readonly process: Columns<typeof PROCESS_COLUMNS>;
+}
+export type UprobeBatch = BatchOf<'uprobe', typeof UPROBE_COLUMNS>;
+export type KprobeBatch = BatchOf<'kprobe', typeof KPROBE_COLUMNS>;
+export type EventBatch = UprobeBatch | KprobeBatch;
+
+export function schemaOf(kind: EventKind): string {
+  return kind === 'uprobe' ? UPROBE_SCHEMA : KPROBE_SCHEMA;
+}
+
+/** `cols` holds the row columns and, under `process.…`, `service.…`, `container.…`, the process table. */
+export function encodeEvents(batch: EventEnvelope & { cols: Record<string, ColumnBytes> }): Uint8Array {
+  return pack(batch);
+}
+
+/** A checked batch, or in words why the bytes are not one. Never throws. */
+export function decodeEvents(bytes: Uint8Array): EventBatch | string {
+  let raw: unknown;
+  try {
+    raw = unpack(bytes);
+  } catch (error) {
+    return `not MessagePack: ${(error as Error).message}`;
+  }
+  const parsed = envelope.safeParse(raw);
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0]!;
+    return `envelope field ${issue.path.join('.') || '(whole)'}: ${issue.message}`;
+  }
+  const { cols, ...head } = parsed.data;
+  const process = readColumns(PROCESS_COLUMNS, head.processes, cols);
+  if (typeof process === 'string') return process;
+  const rows = readColumns(head.kind === 'uprobe' ? UPROBE_COLUMNS : KPROBE_COLUMNS, head.n, cols);
+  if (typeof rows === 'string') return rows;
+  for (let row = 0; row < head.n; row++)
+    if (rows.process[row]! >= head.processes)
+      return `row ${row} names process ${rows.process[row]}, of ${head.processes}`;
+  return { ...head, process, rows } as EventBatch;
+}

@@ -1,0 +1,132 @@
+// What the correlator publishes and the sink answers: self-describing rows of flows and of finished requests.
+import { z } from 'zod';
+import { pack, unpack } from './codec.ts';
+
+export const FLOW_SCHEMA = 'flow.v1';
+export const REQUEST_SCHEMA = 'request.v1';
+
+/**
+ * Field name to type; OpenTelemetry semantic conventions 1.44, own `flowtag.` prefix where they have none.
+ * `time`: Unix epoch ns as bigint. A field without a value is null.
+ */
+export const FLOW_FIELDS = {
+  'flowtag.flow.id': 'string',
+  time: 'time',
+  'host.name': 'string',
+  'process.pid': 'number',
+  'process.executable.name': 'string',
+  'process.executable.path': 'string',
+  'process.creation.time': 'time',
+  'service.name': 'string',
+  'container.id': 'string',
+  'thread.id': 'number',
+  'flowtag.go.goroutine.id': 'number',
+  'flowtag.request.id': 'string',
+  'http.request.method': 'string',
+  'url.path': 'string',
+  'url.query': 'string',
+  'http.route': 'string',
+  'server.address': 'string',
+  'client.address': 'string',
+  'client.port': 'number',
+  trace_id: 'string',
+  span_id: 'string',
+  'flowtag.request.start': 'time',
+  'code.function.name': 'string',
+  'code.file.path': 'string',
+  'code.line.number': 'number',
+  'network.transport': 'string',
+  'network.type': 'string',
+  'network.local.address': 'string',
+  'network.local.port': 'number',
+  'network.peer.address': 'string',
+  'network.peer.port': 'number',
+  'network.community_id': 'string',
+  'flowtag.connection': 'string', // new, reused
+  'flowtag.connection.id': 'string', // socket cookie, decimal
+  'error.type': 'string',
+  'flowtag.connect.duration': 'number', // ns
+  'flowtag.attribution.verdict': 'string', // exact, lineage, pooled, thread, none
+  'flowtag.attribution.depth': 'number',
+  'flowtag.attribution.reason': 'string', // of none: no_request, lost_event, expired, map_full, …
+} as const;
+
+/** A finished request: its facts, how it ended and how many flows it caused. */
+export const REQUEST_FIELDS = {
+  'flowtag.request.id': 'string',
+  time: 'time',
+  'host.name': 'string',
+  'process.pid': 'number',
+  'process.executable.name': 'string',
+  'process.executable.path': 'string',
+  'process.creation.time': 'time',
+  'service.name': 'string',
+  'container.id': 'string',
+  'flowtag.go.goroutine.id': 'number',
+  'http.request.method': 'string',
+  'url.path': 'string',
+  'url.query': 'string',
+  'server.address': 'string',
+  'client.address': 'string',
+  'client.port': 'number',
+  trace_id: 'string',
+  span_id: 'string',
+  'flowtag.request.start': 'time',
+  'flowtag.request.duration': 'number', // ns
+  'http.response.status_code': 'number',
+  'error.type': 'string', // aborted
+  'flowtag.request.flows': 'number',
+} as const;
+
+type FieldTypes = Readonly<Record<string, 'string' | 'number' | 'time'>>;
+type ValueOf<T> = T extends 'string' ? string : T extends 'number' ? number : bigint;
+export type RowOf<F extends FieldTypes> = { -readonly [K in keyof F]: ValueOf<F[K]> | null };
+export type Flow = RowOf<typeof FLOW_FIELDS>;
+export type FinishedRequest = RowOf<typeof REQUEST_FIELDS>;
+
+export const FLOW_COLUMNS = Object.keys(FLOW_FIELDS) as (keyof Flow)[];
+export const REQUEST_COLUMNS = Object.keys(REQUEST_FIELDS) as (keyof FinishedRequest)[];
+
+const value = z.union([z.string(), z.number(), z.bigint(), z.null()]);
+const rowsMessage = z.object({
+  v: z.literal(1),
+  columns: z.array(z.string()).max(256),
+  rows: z.array(z.array(value)).max(65_535),
+});
+
+export function encodeRows<F extends FieldTypes>(fields: F, rows: readonly RowOf<F>[]): Uint8Array {
+  const columns = Object.keys(fields);
+  return pack({ v: 1, columns, rows: rows.map((row) => columns.map((column) => row[column] ?? null)) });
+}
+
+/** Rows of known fields (unknown columns are left out, missing ones null), or in words what is wrong. */
+export function decodeRows<F extends FieldTypes>(fields: F, bytes: Uint8Array): RowOf<F>[] | string {
+  let raw: unknown;
+  try {
+    raw = unpack(bytes);
+  } catch (error) {
+    return `not MessagePack: ${(error as Error).message}`;
+  }
+  const parsed = rowsMessage.safeParse(raw);
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0]!;
+    return `field ${issue.path.join('.') || '(whole)'}: ${issue.message}`;
+  }
+  const { columns, rows } = parsed.data;
+  const names = Object.entries(fields);
+  const at = names.map(([name]) => columns.indexOf(name));
+  const out: RowOf<F>[] = [];
+  for (const [index, cells] of rows.entries()) {
+    if (cells.length !== columns.length)
+      return `row ${index} has ${cells.length} values, not ${columns.length}`;
+    const row: Record<string, unknown> = {};
+    for (const [i, [name, type]] of names.entries()) {
+      const cell = at[i]! < 0 ? null : cells[at[i]!]!;
+      if (cell !== null && typeof cell !== (type === 'time' ? 'bigint' : type))
+        return `row ${index}: ${name} is a ${typeof cell}, not a ${type}`;
+      row[name] = cell;
+    }
+    out.push(row as RowOf<F>);
+  }
+  return out;
+}

@@ -1,0 +1,81 @@
+// Every subject and stream name of the bus, and the encoding that makes any host or service name a safe token.
+
+/** Number of partitions of protocol v1; a correlator reads `flowtag.ev.*.<partition>.*` in stream order. */
+export const PARTITIONS = 32;
+export const EVENT_STREAM = 'FLOWTAG_EV';
+export const FLOW_STREAM = 'FLOWTAG_FLOW';
+export const DEAD_LETTER_STREAM = 'FLOWTAG_DEAD';
+export const EVENT_SUBJECTS = 'flowtag.ev.>';
+export const FLOW_SUBJECTS = ['flowtag.flow.>', 'flowtag.request.>'];
+export const DEAD_LETTER_SUBJECTS = 'flowtag.dead.>';
+export const LIVE_FLOWS = 'flowtag.flow.>';
+export const STATUS_SUBJECTS = 'flowtag.status.>';
+
+export type EventKind = 'uprobe' | 'kprobe';
+export type ApiVerb = 'flows' | 'lookup';
+
+export function eventSubject(kind: EventKind, host: string, bucket = 0): string {
+  const token = encodeToken(host);
+  return `flowtag.ev.${kind}.${partitionOf(token, bucket)}.${token}`;
+}
+
+/** The host that may write this subject: the bus checks it, so it is trusted above what a payload claims. */
+export function parseEventSubject(
+  subject: string,
+): { kind: EventKind; partition: number; host: string } | undefined {
+  const match = /^flowtag\.ev\.(uprobe|kprobe)\.(\d+)\.([^.]+)$/.exec(subject);
+  if (!match) return undefined;
+  const host = decodeToken(match[3]!);
+  return host === undefined ? undefined : { kind: match[1] as EventKind, partition: Number(match[2]), host };
+}
+
+export function flowSubject(host: string, service: string): string {
+  return `flowtag.flow.${encodeToken(host)}.${encodeToken(service)}`;
+}
+
+export function requestSubject(host: string, service: string): string {
+  return `flowtag.request.${encodeToken(host)}.${encodeToken(service)}`;
+}
+
+export function statusSubject(role: string, instance: string): string {
+  return `flowtag.status.${encodeToken(role)}.${encodeToken(instance)}`;
+}
+
+export function apiSubject(verb: ApiVerb): string {
+  return `flowtag.api.${verb}`;
+}
+
+/** Where a message that cannot be processed is set aside, by who set it aside and why. */
+export function deadLetterSubject(role: string, reason: string): string {
+  return `flowtag.dead.${encodeToken(role)}.${encodeToken(reason)}`;
+}
+
+/** FNV-1a-32 over the host token and the bucket, mod 32: what nats-server's `partition()` computes too. */
+export function partitionOf(hostToken: string, bucket = 0): number {
+  let hash = 0x811c9dc5;
+  for (const byte of Buffer.from(`${hostToken}${bucket}`)) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
+  return hash % PARTITIONS;
+}
+
+/** Bytes outside `[A-Za-z0-9_-]` become `=XX`; the empty name becomes a lone `=`. Reversible. */
+export function encodeToken(name: string): string {
+  if (name === '') return '=';
+  if (/^[\w-]+$/.test(name)) return name;
+  let token = '';
+  for (const byte of Buffer.from(name)) {
+    const char = String.fromCharCode(byte);
+    token += /[\w-]/.test(char) ? char : `=${byte.toString(16).toUpperCase().padStart(2, '0')}`;
+  }
+  return token;
+}
+
+/** The name behind a token, or undefined when no name encodes to it. */
+export function decodeToken(token: string): string | undefined {
+  if (token === '=') return '';
+  if (!/^(?:[\w-]|=[0-9A-F]{2})+$/.test(token)) return undefined;
+  const name = Buffer.from(
+    token.replace(/=([0-9A-F]{2})|([\w-])/g, (_, hex, char) => hex ?? char.charCodeAt(0).toString(16)),
+    'hex',
+  ).toString();
+  return encodeToken(name) === token ? name : undefined;
+}
