@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause) */
+/*
+ * THE contract between kernel and daemon: every record of the ring buffer, every counter, every
+ * value that the daemon writes into a map. `generate.ts` reads these types from the BTF of the
+ * compiled object and writes services/capture/layout.gen.ts; the daemon compares the object that it
+ * is about to load with that file. Change a struct here, run `npm run build`, commit both.
+ */
+#pragma once
+
+#define METHOD_MAX 16
+#define PATH_MAX_BYTES 256
+#define QUERY_MAX_BYTES 256
+#define HOST_MAX 64
+#define PEER_MAX 56 /* "[ffff:…:ffff%zone]:65535" */
+#define TRACEPARENT_MAX 56 /* W3C: 55 characters */
+
+enum event_type {
+	EVENT_REQUEST_START = 1,
+	EVENT_REQUEST_END = 2,
+	EVENT_SOCKET_CONNECT = 3,
+	EVENT_SOCKET_USE = 4,
+	EVENT_SOCKET_CLOSE = 5,
+};
+
+/* How a request's context reached the goroutine that acted. */
+enum via {
+	VIA_NONE = 0,
+	VIA_DIRECT = 1, /* the request's own goroutine */
+	VIA_LINEAGE = 2, /* a goroutine that it started, at any depth */
+	VIA_POOLED = 3, /* handed to the writer goroutine of a pooled connection */
+	VIA_DIAL = 4, /* handed to a dialling goroutine */
+	VIA_THREAD = 5,
+};
+
+enum event_flag {
+	FLAG_PATH_TRUNCATED = 1,
+	FLAG_READ_FAULT = 2, /* a fact could not be read from user memory: it is empty */
+	FLAG_MAP_FULL = 4, /* a context was lost because a map was full */
+};
+
+/* A request as it enters the server. Strings are not terminated: *_len says how much is there. */
+struct request_start {
+	__u32 type;
+	__u32 tgid;
+	__u64 request_id; /* the causal key: unique on this host for this boot, below 2^53 */
+	__u64 time_ns; /* CLOCK_MONOTONIC */
+	__u64 goid;
+	__u32 tid;
+	__u16 flags;
+	__u8 binary; /* which entry of `binaries` */
+	__u8 method_len;
+	__u16 path_len;
+	__u16 query_len;
+	__u8 host_len;
+	__u8 peer_len;
+	__u8 traceparent_len;
+	__u8 _pad;
+	char method[METHOD_MAX];
+	char path[PATH_MAX_BYTES];
+	char query[QUERY_MAX_BYTES];
+	char host[HOST_MAX];
+	char peer[PEER_MAX];
+	char traceparent[TRACEPARENT_MAX];
+};
+
+struct request_end {
+	__u32 type;
+	__u32 tgid;
+	__u64 request_id;
+	__u64 time_ns;
+	__u64 goid;
+	__u32 tid;
+	__s16 status; /* HTTP status, 0 unknown, -1 the handler did not return */
+	__u8 binary;
+	__u8 _pad;
+};
+
+struct socket_event {
+	__u32 type;
+	__u32 tgid;
+	__u64 event_id; /* same counter as request_id */
+	__u64 request_id; /* 0: no causal chain seen */
+	__u64 time_ns;
+	__u64 goid;
+	__u64 cookie; /* socket cookie: the connection, across re-use of ports */
+	__u64 duration_ns;
+	__u32 tid;
+	__u32 netns; /* inode of the network namespace */
+	__u16 flags;
+	__u16 family; /* AF_INET, AF_INET6 */
+	__u16 local_port;
+	__u16 peer_port;
+	__u16 error; /* errno of a failed connect */
+	__u8 via;
+	__u8 depth; /* goroutines between the request's and this one */
+	__u8 binary;
+	__u8 _pad[3];
+	__u8 local_address[16]; /* IPv4 in the first 4 bytes */
+	__u8 peer_address[16];
+};
+
+/* Where Go keeps what the probes read; one per probed executable, by Go version (attach writes it). */
+struct go_binary {
+	__u32 goid; /* runtime.g */
+	__u32 parent_goid; /* runtime.g, 0 before Go 1.21 */
+	__u32 curg; /* runtime.m */
+	__s32 tls_g; /* of g, relative to the thread pointer */
+	__u32 url_path; /* net/url.URL */
+	__u32 url_raw_query;
+	__u32 response_status; /* net/http.response */
+	__u32 swiss_map; /* http.Header is a Swiss map (Go 1.24 and later) */
+};
+
+/* Cumulative, per CPU. Everything seen is captured or counted here with the reason. */
+enum counter {
+	COUNT_REQUEST_START,
+	COUNT_REQUEST_END,
+	COUNT_SOCKET,
+	COUNT_RING_FULL_REQUEST_START,
+	COUNT_RING_FULL_REQUEST_END,
+	COUNT_RING_FULL_SOCKET,
+	COUNT_READ_FAULT_REQUEST, /* a start with at least one unreadable fact */
+	COUNT_READ_FAULT_GOROUTINE, /* no goroutine id: the event has no context */
+	COUNT_MAP_FULL, /* a context or target that could not be stored */
+	COUNTERS,
+};
+
+/* uprobe cookie: which hook was hit, in which executable, and whether the flag guard applies. */
+enum hook {
+	HOOK_REQUEST_START = 1,
+	HOOK_REQUEST_END = 2,
+	HOOK_GOROUTINE_START = 3,
+	HOOK_GOROUTINE_EXIT = 4,
+};
+#define COOKIE_HOOK(cookie) ((cookie) & 0xff)
+#define COOKIE_BINARY(cookie) (((cookie) >> 8) & 0xff)
+#define COOKIE_GUARDED(cookie) ((cookie) & (1 << 16))
+
+/* Written by the daemon before load. */
+struct settings {
+	/*
+	 * Requests and socket events are numbered by one counter that starts at the monotonic clock in
+	 * units of 100 ns: a later run on the same boot starts above every id of an earlier one as long
+	 * as a host makes fewer than ten million events a second, and ids stay below 2^53 for 28 years.
+	 */
+	__u64 first_id;
+	__u32 capture_query;
+};
+
+/* Memory that both sides write (mmapped). */
+struct shared {
+	__u64 ids_used;
+	/* Non-zero while the daemon sleeps in poll(). The first event then wakes it and clears the flag;
+	 * while it drains on a tick, nobody pays for wake-ups. */
+	__u32 consumer_asleep;
+};
