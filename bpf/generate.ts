@@ -12,7 +12,12 @@ const lines = [
   `export const FINGERPRINT = '${fingerprintOf(layout)}';`,
 ];
 for (const [name, { size, fields }] of Object.entries(layout.structs)) {
-  lines.push('', `/** Byte offsets in struct ${name}. */`, `export const ${name.toUpperCase()} = {`, `  size: ${size},`);
+  lines.push(
+    '',
+    `/** Byte offsets in struct ${name}. */`,
+    `export const ${name.toUpperCase()} = {`,
+    `  size: ${size},`,
+  );
   for (const [field, offset] of Object.entries(fields)) lines.push(`  ${field}: ${offset},`);
   lines.push('} as const;');
 }
@@ -25,6 +30,8 @@ const text = `${lines.join('\n')}\n`;
 
 if (!process.argv.includes('--check')) writeFileSync(OUTPUT, text);
 else if (readFileSync(OUTPUT, 'utf8') !== text) {
-  process.stderr.write(`${OUTPUT} is out of step with bpf/events.h: run \`npx tsx bpf/generate.ts\` and commit it\n`);
+  process.stderr.write(
+    `${OUTPUT} is out of step with bpf/events.h: run \`npx tsx bpf/generate.ts\` and commit it\n`,
+  );
   process.exitCode = 1;
 }

@@ -3,15 +3,33 @@
 
 export interface Layout {
   /** struct name → its size and the byte offset of every named field; `_pad…` fields are left out. */
-  readonly structs: Readonly<Record<string, { readonly size: number; readonly fields: Readonly<Record<string, number>> }>>;
+  readonly structs: Readonly<
+    Record<string, { readonly size: number; readonly fields: Readonly<Record<string, number>> }>
+  >;
   readonly enums: Readonly<Record<string, Readonly<Record<string, number>>>>;
 }
 
 const BTF_MAGIC = 0xeb9f;
-const KIND = { int: 1, ptr: 2, array: 3, struct: 4, union: 5, enum: 6, funcProto: 13, var: 14, datasec: 15, declTag: 17, enum64: 19 };
+const KIND = {
+  int: 1,
+  ptr: 2,
+  array: 3,
+  struct: 4,
+  union: 5,
+  enum: 6,
+  funcProto: 13,
+  var: 14,
+  datasec: 15,
+  declTag: 17,
+  enum64: 19,
+};
 
 /** Layout of the named structs and enums; throws when the object has no BTF or lacks one of them. */
-export function readLayout(object: Buffer, structNames: readonly string[], enumNames: readonly string[]): Layout {
+export function readLayout(
+  object: Buffer,
+  structNames: readonly string[],
+  enumNames: readonly string[],
+): Layout {
   const btf = sectionOf(object, '.BTF');
   if (!btf) throw new Error('the BPF object has no .BTF section: compile it with -g');
   if (btf.readUInt16LE(0) !== BTF_MAGIC) throw new Error('the .BTF section has an unknown format');
@@ -31,7 +49,8 @@ export function readLayout(object: Buffer, structNames: readonly string[], enumN
       const fields: Record<string, number> = {};
       for (let i = 0; i < count; i++) {
         const field = text(strings, types.readUInt32LE(members + 12 * i));
-        if (!field.startsWith('_pad')) fields[field] = (types.readUInt32LE(members + 12 * i + 8) & 0xffffff) / 8;
+        if (!field.startsWith('_pad'))
+          fields[field] = (types.readUInt32LE(members + 12 * i + 8) & 0xffffff) / 8;
       }
       structs[name] = { size: types.readUInt32LE(at + 8), fields };
     }
@@ -43,7 +62,8 @@ export function readLayout(object: Buffer, structNames: readonly string[], enumN
     }
     at = members + trailerLength(kind, count);
   }
-  for (const name of structNames) if (!structs[name]) throw new Error(`struct ${name} is not in the object's BTF`);
+  for (const name of structNames)
+    if (!structs[name]) throw new Error(`struct ${name} is not in the object's BTF`);
   for (const name of enumNames) if (!enums[name]) throw new Error(`enum ${name} is not in the object's BTF`);
   return { structs, enums };
 }
@@ -51,7 +71,8 @@ export function readLayout(object: Buffer, structNames: readonly string[], enumN
 function trailerLength(kind: number, count: number): number {
   if (kind === KIND.int || kind === KIND.var || kind === KIND.declTag) return 4;
   if (kind === KIND.array) return 12;
-  if (kind === KIND.struct || kind === KIND.union || kind === KIND.datasec || kind === KIND.enum64) return 12 * count;
+  if (kind === KIND.struct || kind === KIND.union || kind === KIND.datasec || kind === KIND.enum64)
+    return 12 * count;
   if (kind === KIND.enum || kind === KIND.funcProto) return 8 * count;
   return 0; // pointers, typedefs, qualifiers, forwards, functions, floats, type tags
 }

@@ -1,0 +1,129 @@
+// Finds what to probe, again and again: processes that start later are found too. An executable that is named by
+// path is attached before any process runs it, so nothing of a later process is missed.
+import { realpath } from 'node:fs/promises';
+import { type Executable, type Executables, fileKey, isRefusal } from './executables.ts';
+import { isTarget, type Process, type Target } from './targets.ts';
+
+const MAX_NOTES = 64;
+
+export interface DiscoveryOptions {
+  readonly targets: readonly Target[];
+  readonly executables: Executables;
+  readonly listProcesses: () => Promise<Process[]>;
+  readonly addTarget: (pid: number, binary: number) => void;
+  readonly onProcesses: (running: ReadonlyMap<number, string>) => void;
+  readonly onAttached: (executable: Executable, target: Target) => void;
+  readonly onDetached: (executable: Executable) => void;
+  /** A target that cannot be probed, told once for each reason. */
+  readonly onRefused: (target: string, reason: string) => void;
+}
+
+export class Discovery {
+  private readonly options: DiscoveryOptions;
+  private readonly keys = new Map<string, string>(); // `pid executable` → file key, so that most processes cost no stat
+  private readonly probed = new Set<string>(); // `pid file-key` already in the kernel's filter
+  private refusals = new Map<string, string>();
+
+  constructor(options: DiscoveryOptions) {
+    this.options = options;
+  }
+
+  /** In words, what is asked for and not probed. */
+  get notes(): string[] {
+    return [...this.refusals].map(([target, reason]) => `${target}: ${reason}`).slice(0, MAX_NOTES);
+  }
+
+  async scan(): Promise<void> {
+    const { targets, executables, onDetached } = this.options;
+    const processes = await this.options.listProcesses();
+    this.options.onProcesses(new Map(processes.map(({ pid, executable }) => [pid, executable])));
+    const refusals = new Map<string, string>();
+    const wanted = new Set<string>();
+    const resolved = await Promise.all(targets.map(withRealPath));
+    for (const [index, target] of resolved.entries())
+      if (target.kind === 'path') await this.attachFile(target, targets[index]!.text, wanted, refusals);
+    for (const process of processes) {
+      const target = resolved.find((candidate) => isTarget(candidate, process));
+      if (target) await this.attachProcess(process, target, resolved, wanted, refusals);
+    }
+    for (const target of resolved)
+      if (target.kind === 'pid' && !processes.some(({ pid }) => pid === target.pid))
+        refusals.set(target.text, 'no such process');
+    for (const executable of await executables.retain(wanted)) onDetached(executable);
+    this.forget(processes);
+    for (const [target, reason] of refusals)
+      if (this.refusals.get(target) !== reason) this.options.onRefused(target, reason);
+    this.refusals = refusals;
+  }
+
+  private async attachFile(
+    target: Target & { kind: 'path' },
+    text: string,
+    wanted: Set<string>,
+    refusals: Map<string, string>,
+  ): Promise<void> {
+    const key = await fileKey(target.path);
+    if (key === undefined)
+      refusals.set(text, 'no such file (a program that is not there yet is found when it appears)');
+    else await this.ensure(key, target.path, target.path, target, wanted, refusals);
+  }
+
+  private async attachProcess(
+    process: Process,
+    target: Target,
+    all: readonly Target[],
+    wanted: Set<string>,
+    refusals: Map<string, string>,
+  ): Promise<void> {
+    const exe = `/proc/${process.pid}/exe`;
+    const id = `${process.pid} ${process.executable}`;
+    const file = this.keys.get(id) ?? (await fileKey(exe));
+    if (file === undefined) return; // gone, or not ours to see
+    this.keys.set(id, file);
+    // A pid is a target of its own unless another target takes every process of that file.
+    const alone =
+      target.kind === 'pid' && !all.some((other) => other.kind !== 'pid' && isTarget(other, process));
+    const pid = alone ? process.pid : undefined;
+    const key = alone ? `${file}:${process.pid}` : file;
+    const executable = await this.ensure(key, process.executable, exe, target, wanted, refusals, pid);
+    if (!executable || this.probed.has(`${process.pid} ${key}`)) return;
+    this.options.addTarget(process.pid, executable.index);
+    this.probed.add(`${process.pid} ${key}`);
+  }
+
+  private async ensure(
+    key: string,
+    path: string,
+    readPath: string,
+    target: Target,
+    wanted: Set<string>,
+    refusals: Map<string, string>,
+    pid?: number,
+  ): Promise<Executable | undefined> {
+    const { executables, onAttached } = this.options;
+    const fresh = !executables.has(key);
+    const result = await executables.ensure(key, path, readPath, pid);
+    wanted.add(key);
+    if (isRefusal(result)) {
+      const name = target.kind === 'auto' || target.kind === 'glob' ? path : target.text;
+      if (target.kind !== 'auto' || !result.notGo) refusals.set(name, result.reason);
+      return undefined;
+    }
+    if (fresh) onAttached(result, target);
+    return result;
+  }
+
+  private forget(processes: readonly Process[]): void {
+    const running = new Set(processes.map(({ pid, executable }) => `${pid} ${executable}`));
+    for (const id of this.keys.keys()) if (!running.has(id)) this.keys.delete(id);
+    const pids = new Set(processes.map(({ pid }) => String(pid)));
+    for (const entry of this.probed)
+      if (!pids.has(entry.slice(0, entry.indexOf(' ')))) this.probed.delete(entry);
+  }
+}
+
+/** A path as /proc names it; the path itself while there is no such file. */
+async function withRealPath(target: Target): Promise<Target> {
+  if (target.kind !== 'path') return target;
+  return { ...target, path: await realpath(target.path).catch(() => target.path) };
+}

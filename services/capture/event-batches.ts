@@ -1,0 +1,111 @@
+// From ring records to the batches on the bus: request facts before the socket facts of the same drain, so
+// that a request's start always precedes the connections it caused; gapless sequence numbers.
+import { type EventEnvelope, encodeEvents, type Ledger, schemaOf } from '../../schemas/events.ts';
+import { type EventKind, encodeToken, eventSubject } from '../../schemas/subjects.ts';
+import { EventDecoder } from './event-decoder.ts';
+import { BatchProcesses, type ProcessFactsCache } from './process-table.ts';
+
+const ROWS = 4096;
+/** A socket batch goes out at least this often, empty if need be: it carries the host's watermark. */
+const WATERMARK_NS = 1_000_000_000n;
+
+export interface EventMessage {
+  readonly subject: string;
+  readonly schema: string;
+  readonly data: Uint8Array;
+  readonly messageId: string;
+  readonly rows: number;
+}
+
+export interface EventBatchesOptions {
+  readonly host: string;
+  readonly boot: string;
+  /** Start of this run in epoch ns: sequence numbers and the ledger count from it. */
+  readonly sinceNs: bigint;
+  readonly processes: ProcessFactsCache;
+  readonly executablePath: (binary: number) => string;
+  readonly ledger: () => Pick<Ledger, 'captured' | 'dropped'>;
+  readonly publish: (message: EventMessage) => void;
+}
+
+export class EventBatches {
+  readonly decoder: EventDecoder;
+  private readonly options: EventBatchesOptions;
+  private readonly tables = { uprobe: new BatchProcesses(ROWS), kprobe: new BatchProcesses(ROWS) };
+  private readonly idPrefix: string;
+  private seq = 0;
+  private uptoNs: bigint;
+  private watermarkNs = 0n;
+
+  constructor(options: EventBatchesOptions) {
+    this.options = options;
+    this.uptoNs = options.sinceNs;
+    this.idPrefix = `${encodeToken(options.host)}.${options.boot}.${options.sinceNs}`;
+    this.decoder = new EventDecoder(ROWS, (kind, pid, binary) => {
+      const table = this.tables[kind];
+      return table.indexOf(pid) ?? table.add(options.processes.get(pid, options.executablePath(binary)));
+    });
+  }
+
+  /** One ring record. A full batch goes out in the middle of a drain, with the watermark of its last row. */
+  accept(offset: number, length: number): void {
+    this.decoder.accept(offset, length);
+    if (this.decoder.full) this.flush(this.lastTimeNs());
+  }
+
+  /** After a drain that began at `beganNs` (epoch); `complete`: everything older has been delivered. */
+  drained(beganNs: bigint, complete: boolean): void {
+    this.flush(complete ? beganNs : this.lastTimeNs());
+    if (this.uptoNs - this.watermarkNs >= WATERMARK_NS) this.watermark();
+  }
+
+  /** A socket batch without rows: how far this host has got, and its ledger. */
+  watermark(): void {
+    this.send('kprobe');
+  }
+
+  private flush(uptoNs: bigint): void {
+    if (uptoNs > this.uptoNs) this.uptoNs = uptoNs;
+    if (this.decoder.uprobe.n > 0) this.send('uprobe');
+    if (this.decoder.kprobe.n > 0) this.send('kprobe');
+  }
+
+  private send(kind: EventKind): void {
+    const { host, boot, sinceNs, ledger, publish } = this.options;
+    const writer = this.decoder[kind];
+    const table = this.tables[kind];
+    const n = writer.n;
+    const batch: EventEnvelope = {
+      v: 1,
+      kind,
+      host,
+      boot,
+      seq: ++this.seq,
+      fromNs: n > 0 ? timeOf(writer.columns.timeNs, 0) : this.uptoNs,
+      uptoNs: this.uptoNs,
+      n,
+      ledger: { sinceNs, ...ledger() },
+      processes: table.writer.n,
+      cols: { ...writer.take(), ...table.take() },
+    };
+    if (kind === 'kprobe') this.watermarkNs = this.uptoNs;
+    publish({
+      subject: eventSubject(kind, host),
+      schema: schemaOf(kind),
+      data: encodeEvents(batch),
+      messageId: `${this.idPrefix}.${batch.seq}`,
+      rows: n,
+    });
+  }
+
+  private lastTimeNs(): bigint {
+    const { uprobe, kprobe } = this.decoder;
+    const request = uprobe.n > 0 ? timeOf(uprobe.columns.timeNs, uprobe.n - 1) : 0n;
+    const socket = kprobe.n > 0 ? timeOf(kprobe.columns.timeNs, kprobe.n - 1) : 0n;
+    return request > socket ? request : socket;
+  }
+}
+
+function timeOf(words: Uint32Array, row: number): bigint {
+  return BigInt(words[2 * row]!) | (BigInt(words[2 * row + 1]!) << 32n);
+}

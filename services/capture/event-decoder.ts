@@ -1,0 +1,176 @@
+// Ring records to columns, in place: no object per event. Pure on the memory that it is given.
+import { ColumnWriter } from '../../schemas/columns.ts';
+import {
+  KPROBE_COLUMNS,
+  REQUEST_END,
+  REQUEST_START,
+  SOCKET_CLOSE,
+  SOCKET_CONNECT,
+  SOCKET_USE,
+  UPROBE_COLUMNS,
+} from '../../schemas/events.ts';
+import { ipv4Text, ipv6Text, isIpv4Mapped, splitHostPort } from './address.ts';
+import {
+  REQUEST_END as END,
+  EVENT_TYPE,
+  SOCKET_EVENT as SOCKET,
+  REQUEST_START as START,
+} from './bpf/layout.gen.ts';
+
+const AF_INET = 2;
+const TWO_32 = 0x1_0000_0000;
+const SOCKET_TYPES: Readonly<Record<number, number>> = {
+  [EVENT_TYPE.EVENT_SOCKET_CONNECT]: SOCKET_CONNECT,
+  [EVENT_TYPE.EVENT_SOCKET_USE]: SOCKET_USE,
+  [EVENT_TYPE.EVENT_SOCKET_CLOSE]: SOCKET_CLOSE,
+};
+
+/** Index of a process in the batch being filled, for the process table that goes with it. */
+export type ProcessIndex = (kind: 'uprobe' | 'kprobe', pid: number, binary: number) => number;
+
+export class EventDecoder {
+  readonly uprobe: ColumnWriter<typeof UPROBE_COLUMNS>;
+  readonly kprobe: ColumnWriter<typeof KPROBE_COLUMNS>;
+  /** Records of a type or length that this version does not know. */
+  unknown = 0;
+  private readonly processIndex: ProcessIndex;
+  private bytes = Buffer.alloc(0);
+  private words = new Uint32Array(0);
+  private zeroLow = 0;
+  private zeroHigh = 0;
+
+  constructor(capacity: number, processIndex: ProcessIndex) {
+    this.uprobe = new ColumnWriter(UPROBE_COLUMNS, capacity);
+    this.kprobe = new ColumnWriter(KPROBE_COLUMNS, capacity);
+    this.processIndex = processIndex;
+  }
+
+  /** The memory that record offsets refer to. */
+  setMemory(memory: ArrayBuffer, byteOffset: number, byteLength: number): void {
+    this.bytes = Buffer.from(memory, byteOffset, byteLength);
+    this.words = new Uint32Array(memory, byteOffset, byteLength / 4);
+  }
+
+  /** Epoch ns of monotonic zero, added to every event time. */
+  setMonotonicZero(ns: bigint): void {
+    this.zeroLow = Number(ns & 0xffff_ffffn);
+    this.zeroHigh = Number(ns >> 32n);
+  }
+
+  get full(): boolean {
+    return this.uprobe.n === this.uprobe.capacity || this.kprobe.n === this.kprobe.capacity;
+  }
+
+  accept(offset: number, length: number): void {
+    const type = this.words[offset >>> 2]!;
+    if (type === EVENT_TYPE.EVENT_REQUEST_START && length === START.size) this.requestStart(offset);
+    else if (type === EVENT_TYPE.EVENT_REQUEST_END && length === END.size) this.requestEnd(offset);
+    else if (type in SOCKET_TYPES && length === SOCKET.size) this.socketEvent(offset, SOCKET_TYPES[type]!);
+    else this.unknown++;
+  }
+
+  private requestStart(at: number): void {
+    const { columns: c, n } = this.uprobe;
+    const { bytes } = this;
+    c.type[n] = REQUEST_START;
+    c.process[n] = this.processIndex('uprobe', this.u32(at + START.tgid), bytes[at + START.binary]!);
+    c.tid[n] = this.u32(at + START.tid);
+    c.flags[n] = bytes.readUInt16LE(at + START.flags);
+    this.copyU64(c.requestId, n, at + START.request_id);
+    this.copyU64(c.goid, n, at + START.goid);
+    this.copyTime(c.timeNs, n, at + START.time_ns);
+    const method = at + START.method;
+    c.method.setBytes(n, bytes, method, method + bytes[at + START.method_len]!);
+    const path = at + START.path;
+    c.path.setBytes(n, bytes, path, path + bytes.readUInt16LE(at + START.path_len));
+    const query = at + START.query;
+    c.query.setBytes(n, bytes, query, query + bytes.readUInt16LE(at + START.query_len));
+    const host = at + START.host;
+    c.serverAddress.setBytes(n, bytes, host, host + bytes[at + START.host_len]!);
+    const peer = at + START.peer;
+    const client = splitHostPort(bytes.toString('latin1', peer, peer + bytes[at + START.peer_len]!));
+    c.clientAddress.set(n, client.address);
+    c.clientPort[n] = client.port;
+    this.traceContext(at, n);
+    c.status[n] = 0;
+    this.uprobe.n++;
+  }
+
+  /** W3C Trace Context: `00-<trace id>-<span id>-<flags>`; anything else leaves both empty. */
+  private traceContext(at: number, n: number): void {
+    const { columns: c } = this.uprobe;
+    const start = at + START.traceparent;
+    const text = this.bytes.toString('latin1', start, start + this.bytes[at + START.traceparent_len]!);
+    const match = /^[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}/.exec(text);
+    c.traceId.set(n, match?.[1] ?? '');
+    c.spanId.set(n, match?.[2] ?? '');
+  }
+
+  private requestEnd(at: number): void {
+    const { columns: c, n } = this.uprobe;
+    c.type[n] = REQUEST_END;
+    c.process[n] = this.processIndex('uprobe', this.u32(at + END.tgid), this.bytes[at + END.binary]!);
+    c.tid[n] = this.u32(at + END.tid);
+    c.flags[n] = 0;
+    this.copyU64(c.requestId, n, at + END.request_id);
+    this.copyU64(c.goid, n, at + END.goid);
+    this.copyTime(c.timeNs, n, at + END.time_ns);
+    for (const text of [c.method, c.path, c.query, c.serverAddress, c.clientAddress, c.traceId, c.spanId])
+      text.set(n, '');
+    c.clientPort[n] = 0;
+    c.status[n] = this.bytes.readInt16LE(at + END.status);
+    this.uprobe.n++;
+  }
+
+  private socketEvent(at: number, type: number): void {
+    const { columns: c, n } = this.kprobe;
+    const { bytes } = this;
+    c.type[n] = type;
+    c.process[n] = this.processIndex('kprobe', this.u32(at + SOCKET.tgid), bytes[at + SOCKET.binary]!);
+    c.tid[n] = this.u32(at + SOCKET.tid);
+    c.netns[n] = this.u32(at + SOCKET.netns);
+    c.flags[n] = bytes.readUInt16LE(at + SOCKET.flags);
+    c.via[n] = bytes[at + SOCKET.via]!;
+    c.depth[n] = bytes[at + SOCKET.depth]!;
+    c.errno[n] = bytes.readUInt16LE(at + SOCKET.error);
+    c.localPort[n] = bytes.readUInt16LE(at + SOCKET.local_port);
+    c.peerPort[n] = bytes.readUInt16LE(at + SOCKET.peer_port);
+    this.copyU64(c.eventId, n, at + SOCKET.event_id);
+    this.copyU64(c.requestId, n, at + SOCKET.request_id);
+    this.copyU64(c.goid, n, at + SOCKET.goid);
+    this.copyU64(c.connectionId, n, at + SOCKET.cookie);
+    this.copyU64(c.durationNs, n, at + SOCKET.duration_ns);
+    this.copyTime(c.timeNs, n, at + SOCKET.time_ns);
+    const local = at + SOCKET.local_address;
+    const peer = at + SOCKET.peer_address;
+    if (bytes.readUInt16LE(at + SOCKET.family) === AF_INET) {
+      c.family[n] = 4;
+      c.localAddress.set(n, ipv4Text(bytes, local));
+      c.peerAddress.set(n, ipv4Text(bytes, peer));
+    } else if (isIpv4Mapped(bytes, peer)) {
+      c.family[n] = 4;
+      c.localAddress.set(n, ipv4Text(bytes, local + 12));
+      c.peerAddress.set(n, ipv4Text(bytes, peer + 12));
+    } else {
+      c.family[n] = 6;
+      c.localAddress.set(n, ipv6Text(bytes, local));
+      c.peerAddress.set(n, ipv6Text(bytes, peer));
+    }
+    this.kprobe.n++;
+  }
+
+  private u32(at: number): number {
+    return this.words[at >>> 2]!;
+  }
+
+  private copyU64(column: Uint32Array, row: number, at: number): void {
+    column[2 * row] = this.words[at >>> 2]!;
+    column[2 * row + 1] = this.words[(at >>> 2) + 1]!;
+  }
+
+  private copyTime(column: Uint32Array, row: number, at: number): void {
+    const low = this.words[at >>> 2]! + this.zeroLow;
+    column[2 * row] = low;
+    column[2 * row + 1] = this.words[(at >>> 2) + 1]! + this.zeroHigh + (low >= TWO_32 ? 1 : 0);
+  }
+}

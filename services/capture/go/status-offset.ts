@@ -1,0 +1,36 @@
+// Where net/http.response keeps the status, read from the code that stores it. The field stands behind others that
+// were added in a patch release before (128 instead of 120), so that the Go minor alone does not tell.
+import { type GoFunction, type GoFunctions, instructionsOf } from './program.ts';
+
+export const STATUS_FUNCTION = 'net/http.(*response).WriteHeader';
+
+/** Undefined when the function is missing or stores to neither place: then the table of offsets.ts holds. */
+export function findStatusOffset(functions: GoFunctions): number | undefined {
+  for (const fn of functions.get(STATUS_FUNCTION) ?? []) {
+    const stored = storedOffsets(fn);
+    // The field before it is the content length, which the same function stores: the later one is the status.
+    const offset = KNOWN_OFFSETS.findLast((known) => stored.has(known));
+    if (offset !== undefined) return offset;
+  }
+  return undefined;
+}
+
+/** Seen in Go 1.19 to 1.27. */
+const KNOWN_OFFSETS = [120, 128];
+const REX_MASK = 0xfa;
+const REX_W = 0x48;
+const STORE = 0x89;
+const RSP = 4;
+
+/** Displacements of `mov %reg64,disp(%base)`, the stack frame's left out. */
+function storedOffsets(fn: GoFunction): ReadonlySet<number> {
+  const { code } = fn;
+  const offsets = new Set<number>();
+  for (const { at, length } of instructionsOf(fn)) {
+    if ((code[at]! & REX_MASK) !== REX_W || code[at + 1] !== STORE || (code[at + 2]! & 7) === RSP) continue;
+    const mod = code[at + 2]! >> 6;
+    if (mod === 1 && length === 4) offsets.add(code.readInt8(at + 3));
+    if (mod === 2 && length === 7) offsets.add(code.readInt32LE(at + 3));
+  }
+  return offsets;
+}

@@ -1,0 +1,40 @@
+// What this run saw and what of it never reached the bus, by stage and reason. Pure.
+import type { Ledger } from '../../schemas/events.ts';
+import type { COUNTER } from './bpf/layout.gen.ts';
+
+export interface LedgerSources {
+  readonly kernel: Readonly<Record<keyof typeof COUNTER, number>>;
+  readonly unknownRecords: number;
+  readonly queueDroppedRows: { readonly uprobe: number; readonly kprobe: number };
+}
+
+/** `captured`: everything that a hook saw, delivered or not. Drops without a count are left out. */
+export function ledgerOf({
+  kernel,
+  unknownRecords,
+  queueDroppedRows,
+}: LedgerSources): Pick<Ledger, 'captured' | 'dropped'> {
+  const captured = {
+    request_start: kernel.COUNT_REQUEST_START + kernel.COUNT_RING_FULL_REQUEST_START,
+    request_end: kernel.COUNT_REQUEST_END + kernel.COUNT_RING_FULL_REQUEST_END,
+    socket: kernel.COUNT_SOCKET + kernel.COUNT_RING_FULL_SOCKET,
+  };
+  const dropped = {
+    'ring_full.request_start': kernel.COUNT_RING_FULL_REQUEST_START,
+    'ring_full.request_end': kernel.COUNT_RING_FULL_REQUEST_END,
+    'ring_full.socket': kernel.COUNT_RING_FULL_SOCKET,
+    unknown_record: unknownRecords,
+    'queue_full.uprobe': queueDroppedRows.uprobe,
+    'queue_full.kprobe': queueDroppedRows.kprobe,
+  };
+  return { captured, dropped: Object.fromEntries(Object.entries(dropped).filter(([, count]) => count > 0)) };
+}
+
+/** Nothing is missing from the ledger for these, but something is missing from an event. */
+export function faultsOf(kernel: LedgerSources['kernel']): Record<string, number> {
+  return {
+    'read_fault.request': kernel.COUNT_READ_FAULT_REQUEST,
+    'read_fault.goroutine': kernel.COUNT_READ_FAULT_GOROUTINE,
+    map_full: kernel.COUNT_MAP_FULL,
+  };
+}

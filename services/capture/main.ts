@@ -1,0 +1,135 @@
+// The capture daemon: loads the probes, finds targets, drains the ring and publishes batches of events.
+import { resolve } from 'node:path';
+import { type Bus, connectBus } from '../runtime/bus.ts';
+import { loadConfig } from '../runtime/config.ts';
+import { ConfigError } from '../runtime/errors.ts';
+import { startHeartbeat } from '../runtime/heartbeat.ts';
+import { runService } from '../runtime/lifecycle.ts';
+import { createLogger, type Logger } from '../runtime/log.ts';
+import { type CaptureOptions, captureOptions, queueBytes, ringBytes } from './config.ts';
+import { Discovery } from './discovery.ts';
+import { Drain } from './drain.ts';
+import { Executables } from './executables.ts';
+import { faultsOf } from './ledger.ts';
+import { objectPath } from './object-path.ts';
+import { Probes } from './probes.ts';
+import { listProcesses, readBootId } from './proc.ts';
+import { repeat } from './repeat.ts';
+import { AUTO, parseTarget } from './targets.ts';
+
+const FLUSH_MS = 5_000;
+
+export async function main(argv: readonly string[]): Promise<number> {
+  try {
+    const config = loadConfig('capture', captureOptions, argv);
+    if (config.target.length === 0 && !config.auto)
+      throw new ConfigError(
+        'CONFIG',
+        'flowtag capture: nothing to probe; name --target PID|PATH|GLOB, or --auto',
+      );
+    const log = createLogger('capture', config.logLevel);
+    return await runService('capture', log, (signal) => run(config, log, signal));
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    return error.exitCode;
+  }
+}
+
+async function run(config: CaptureOptions, log: Logger, signal: AbortSignal): Promise<void> {
+  const probes = await Probes.load({
+    objectPath: objectPath(),
+    ringBytes: ringBytes(config),
+    captureQuery: config.query,
+    uprobes: config.uprobes,
+  });
+  log.info({ backend: probes.backend, uprobes: probes.uprobes }, 'probes loaded');
+  let bus: Bus | undefined;
+  try {
+    bus = await connectBus({ server: config.server, name: `flowtag capture ${config.host}`, signal, log });
+    await capture(config, probes, bus, log, signal);
+  } finally {
+    await probes.close();
+    await bus?.close();
+  }
+}
+
+async function capture(
+  config: CaptureOptions,
+  probes: Probes,
+  bus: Bus,
+  log: Logger,
+  signal: AbortSignal,
+): Promise<void> {
+  const startedNs = BigInt(Date.now()) * 1_000_000n;
+  const queueDroppedRows = { uprobe: 0, kprobe: 0 };
+  const publisher = bus.publisher({
+    queueBytes: queueBytes(config),
+    onDrop: ({ subject, rows }) => {
+      queueDroppedRows[subject.startsWith('flowtag.ev.uprobe') ? 'uprobe' : 'kprobe'] += rows;
+    },
+  });
+  const executables = new Executables(probes, config.allowUnknownGo);
+  const drain = new Drain({
+    probes,
+    publisher,
+    queueDroppedRows,
+    host: config.host,
+    boot: await readBootId(),
+    sinceNs: startedNs,
+    tickMs: config.tickMs,
+    executablePath: (binary) => executables.pathOf(binary),
+  });
+  const discovery = new Discovery({
+    targets: [
+      ...config.target.map((text) => parseTarget(/[*?[]|^\d+$/.test(text) ? text : resolve(text))),
+      ...(config.auto ? [AUTO] : []),
+    ],
+    executables,
+    listProcesses,
+    addTarget: (pid, binary) => probes.addTarget(pid, binary),
+    onProcesses: (running) => drain.processes.retain(running),
+    onAttached: ({ path, goVersion }) => log.info({ path, goVersion }, 'executable attached'),
+    onDetached: ({ path }) => log.info({ path }, 'executable detached'),
+    onRefused: (target, reason) => log.warn({ target, reason }, 'target cannot be probed'),
+  });
+  let ready = false;
+  const heartbeat = startHeartbeat(bus, () => {
+    const { captured, dropped } = drain.ledger();
+    const lost = Object.keys(dropped).length > 0;
+    return {
+      role: 'capture',
+      instance: config.host,
+      host: config.host,
+      startedNs,
+      state: signal.aborted ? 'stopping' : !ready ? 'starting' : lost ? 'degraded' : 'ready',
+      notes: discovery.notes,
+      counters: {
+        ...withPrefix('captured', captured),
+        ...withPrefix('dropped', dropped),
+        ...faultsOf(probes.counters()),
+        executables: executables.list().length,
+        wakes: drain.wakes,
+        queued: publisher.stats.queued,
+        published_rows: publisher.stats.ackedRows,
+      },
+    };
+  });
+  try {
+    await repeat(config.scanMs, signal, async () => {
+      await discovery.scan();
+      ready = true;
+    });
+  } finally {
+    await executables.close();
+    drain.close();
+    const flushed = await publisher.flush(FLUSH_MS);
+    if (!flushed) log.error({ ...publisher.stats }, 'events not acknowledged at the end: lost');
+    heartbeat.close();
+    publisher.close();
+  }
+}
+
+function withPrefix(prefix: string, counts: Readonly<Record<string, number>>): Record<string, number> {
+  return Object.fromEntries(Object.entries(counts).map(([name, count]) => [`${prefix}.${name}`, count]));
+}

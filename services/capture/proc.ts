@@ -1,0 +1,90 @@
+// What /proc says about processes. A process may go at any moment: every reader answers undefined then.
+
+import { readFileSync, readlinkSync } from 'node:fs';
+import { readdir, readFile, readlink } from 'node:fs/promises';
+import { basename } from 'node:path';
+import type { Process } from './targets.ts';
+
+const NS_PER_TICK = 10_000_000n; // USER_HZ is 100 in every Linux ABI
+const DELETED = ' (deleted)';
+
+export interface ProcessFacts {
+  readonly pid: number;
+  readonly executableName: string;
+  readonly executablePath: string;
+  /** Unix epoch ns, exact to 10 ms; 0 unknown. */
+  readonly creationTimeNs: bigint;
+  readonly serviceName: string;
+  readonly containerId: string;
+}
+
+/** All processes with an executable that we may read (kernel threads have none). */
+export async function listProcesses(): Promise<Process[]> {
+  const entries = await readdir('/proc');
+  const found = await Promise.all(
+    entries
+      .filter((entry) => /^\d+$/.test(entry))
+      .map(async (entry) => {
+        const link = await readlink(`/proc/${entry}/exe`).catch(() => undefined);
+        return link === undefined ? undefined : { pid: Number(entry), executable: withoutDeletedMark(link) };
+      }),
+  );
+  return found.filter((process) => process !== undefined);
+}
+
+/** Synchronous: needed at the first event of a process, before its batch goes out. */
+export function readProcess(pid: number, bootTimeNs: bigint): ProcessFacts | undefined {
+  try {
+    const executablePath = withoutDeletedMark(readlinkSync(`/proc/${pid}/exe`));
+    const executableName = basename(executablePath);
+    return {
+      pid,
+      executableName,
+      executablePath,
+      creationTimeNs: bootTimeNs + startTicks(readFileSync(`/proc/${pid}/stat`, 'latin1')) * NS_PER_TICK,
+      serviceName: serviceName(readFileSync(`/proc/${pid}/environ`, 'utf8')) ?? executableName,
+      containerId: containerId(readFileSync(`/proc/${pid}/cgroup`, 'latin1')),
+    };
+  } catch {
+    return undefined;
+  }
+}
+
+/** Identifies this boot of this kernel. */
+export async function readBootId(): Promise<string> {
+  return (await readFile('/proc/sys/kernel/random/boot_id', 'latin1')).trim();
+}
+
+/** Where the cgroup v2 hierarchy is mounted, also on hosts that use v1 beside it. */
+export async function cgroup2Path(): Promise<string | undefined> {
+  const mounts = await readFile('/proc/self/mounts', 'latin1');
+  return mounts
+    .split('\n')
+    .map((line) => line.split(' '))
+    .find(([, , type]) => type === 'cgroup2')?.[1];
+}
+
+/** Field 22 of /proc/<pid>/stat (proc(5)); the name in field 2 may contain spaces and brackets. */
+export function startTicks(stat: string): bigint {
+  return BigInt(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '0');
+}
+
+/** As OpenTelemetry SDKs name a service: OTEL_SERVICE_NAME, else service.name of OTEL_RESOURCE_ATTRIBUTES. */
+export function serviceName(environ: string): string | undefined {
+  const variables = environ.split('\0');
+  const value = (name: string) =>
+    variables.find((variable) => variable.startsWith(`${name}=`))?.slice(name.length + 1);
+  const attribute = value('OTEL_RESOURCE_ATTRIBUTES')
+    ?.split(',')
+    .find((pair) => pair.trim().startsWith('service.name='));
+  return value('OTEL_SERVICE_NAME') || attribute?.trim().slice('service.name='.length) || undefined;
+}
+
+/** The 64 hex digits that Docker, containerd and CRI-O put into the cgroup path; '' outside a container. */
+export function containerId(cgroup: string): string {
+  return /[0-9a-f]{64}/.exec(cgroup)?.[0] ?? '';
+}
+
+function withoutDeletedMark(link: string): string {
+  return link.endsWith(DELETED) ? link.slice(0, -DELETED.length) : link;
+}
