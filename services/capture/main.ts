@@ -1,5 +1,4 @@
 // The capture daemon: loads the probes, finds targets, drains the ring and publishes batches of events.
-import { resolve } from 'node:path';
 import { type Bus, connectBus } from '../runtime/bus.ts';
 import { loadConfig } from '../runtime/config.ts';
 import { ConfigError } from '../runtime/errors.ts';
@@ -82,7 +81,7 @@ async function capture(
   });
   const discovery = new Discovery({
     targets: [
-      ...config.target.map((text) => parseTarget(/[*?[]|^\d+$/.test(text) ? text : resolve(text))),
+      ...config.target.map((text) => parseTarget(text, process.cwd())),
       ...(config.auto ? [AUTO] : []),
     ],
     executables,

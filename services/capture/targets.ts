@@ -1,4 +1,5 @@
 // Which processes the user asked for, and whether one is among them. Pure.
+import { resolve } from 'node:path';
 
 export type Target =
   | { readonly kind: 'pid'; readonly text: string; readonly pid: number }
@@ -14,11 +15,14 @@ export interface Process {
 
 export const AUTO: Target = { kind: 'auto', text: 'auto' };
 
-/** All digits: a pid. With `*`, `?` or `[`: a glob over executable paths (`**` crosses directories). Else a path. */
-export function parseTarget(text: string): Target {
+/**
+ * All digits: a pid. With `*`, `?` or `[`: a glob over executable paths (`**` crosses directories). Else a path,
+ * relative to `directory`.
+ */
+export function parseTarget(text: string, directory: string): Target {
   if (/^\d+$/.test(text)) return { kind: 'pid', text, pid: Number(text) };
   if (/[*?[]/.test(text)) return { kind: 'glob', text, pattern: globPattern(text) };
-  return { kind: 'path', text, path: text };
+  return { kind: 'path', text, path: resolve(directory, text) };
 }
 
 /** A path target must be resolved first: /proc names executables by their real path. */

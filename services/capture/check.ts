@@ -1,0 +1,171 @@
+// `flowtag check-host`: can this host be probed? One JSON line a check on stdout; `flowtag doctor` shows them.
+// Every answer comes from trying, not from version numbers.
+import { readFile, stat } from 'node:fs/promises';
+import { release } from 'node:os';
+import { z } from 'zod';
+import { loadConfig } from '../runtime/config.ts';
+import { ConfigError, FlowtagError } from '../runtime/errors.ts';
+import { type GoBinary, readGoBinary } from './go/read-go-binary.ts';
+import { libbpfVersion } from './libbpf.ts';
+import { objectPath } from './object-path.ts';
+import { Probes } from './probes.ts';
+import { cgroup2Path, listProcesses } from './proc.ts';
+import { isTarget, parseTarget } from './targets.ts';
+
+export interface Check {
+  readonly name: string;
+  readonly state: 'ok' | 'warn' | 'fail';
+  readonly detail: string;
+  /** What to do about it; '' when it is ok. */
+  readonly cure: string;
+}
+
+const BTF = '/sys/kernel/btf/vmlinux';
+const MAX_PER_GLOB = 20;
+
+const options = z.object({
+  target: z.array(z.string().min(1)).default([]).describe('also check this pid, path or glob'),
+});
+
+export async function main(argv: readonly string[]): Promise<number> {
+  try {
+    const { target } = loadConfig('doctor', options, argv);
+    for (const check of [checkPlatform, checkRights, checkBtf, checkLibbpf]) print(await check());
+    for (const check of await checkProbes()) print(check);
+    for (const text of target) for (const check of await checkTarget(text)) print(check);
+    return 0;
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    return error.exitCode;
+  }
+}
+
+function print(check: Check): void {
+  process.stdout.write(`${JSON.stringify(check)}\n`);
+}
+
+function ok(name: string, detail: string): Check {
+  return { name, state: 'ok', detail, cure: '' };
+}
+
+async function checkPlatform(): Promise<Check> {
+  const detail = `Linux ${release()}, ${process.arch}, Node ${process.version}`;
+  if (process.platform === 'linux' && process.arch === 'x64') return ok('platform', detail);
+  return { name: 'platform', state: 'fail', detail, cure: 'run capture on Linux on amd64' };
+}
+
+async function checkRights(): Promise<Check> {
+  const uid = process.getuid?.();
+  if (uid === 0) return ok('rights', 'root');
+  return { name: 'rights', state: 'warn', detail: `user ${uid}, not root`, cure: 'run as root: sudo …' };
+}
+
+async function checkBtf(): Promise<Check> {
+  const info = await stat(BTF).catch(() => undefined);
+  if (info) return ok('BTF', `${BTF}, ${(info.size / 1e6).toFixed(1)} MB`);
+  return {
+    name: 'BTF',
+    state: 'fail',
+    detail: `no ${BTF}`,
+    cure: 'use a kernel built with CONFIG_DEBUG_INFO_BTF=y',
+  };
+}
+
+async function checkLibbpf(): Promise<Check> {
+  try {
+    return ok('libbpf', libbpfVersion());
+  } catch (error) {
+    return {
+      name: 'libbpf',
+      state: 'fail',
+      detail: (error as Error).message,
+      cure: 'apt-get install libbpf1',
+    };
+  }
+}
+
+/** Loads and attaches the socket hooks for a moment. Without a target they let every event pass unseen. */
+async function checkProbes(): Promise<Check[]> {
+  const lockdown = await readFile('/sys/kernel/security/lockdown', 'latin1').catch(() => '');
+  const locked = /\[(integrity|confidentiality)\]/.exec(lockdown)?.[1];
+  const checks: Check[] = [];
+  if (locked === 'confidentiality')
+    checks.push({
+      name: 'lockdown',
+      state: 'fail',
+      detail: 'confidentiality: BPF may not read memory',
+      cure: 'boot with lockdown=integrity or without lockdown',
+    });
+  const settings = { objectPath: objectPath(), ringBytes: 1 << 20, captureQuery: false } as const;
+  try {
+    const probes = await Probes.load({ ...settings, uprobes: 'auto' });
+    await probes.close();
+    checks.push(
+      ok('programs', 'load and pass the verifier'),
+      ok('connect events', `${probes.backend} on ${await cgroup2Path()}`),
+      ok('uprobes', probes.uprobes === 'multi' ? 'uprobe_multi links' : 'perf events (slow to detach)'),
+    );
+  } catch (error) {
+    if (!(error instanceof FlowtagError)) throw error;
+    checks.push({ name: 'programs', state: 'fail', detail: error.message, cure: cureOf(error) });
+  }
+  return checks;
+}
+
+function cureOf(error: FlowtagError): string {
+  if (error.code === 'NOT_PERMITTED') return 'run as root';
+  if (error.code === 'NO_BPF_OBJECT' || error.code === 'BPF_LAYOUT') return 'npm run build';
+  if (error.code === 'NO_CGROUP2') return 'mount -t cgroup2 none /sys/fs/cgroup/unified';
+  if (error.code === 'NO_BTF') return 'use a kernel built with CONFIG_DEBUG_INFO_BTF=y';
+  return 'this kernel refuses the programs; Linux 5.12 or newer is needed';
+}
+
+async function checkTarget(text: string): Promise<Check[]> {
+  const target = parseTarget(text, process.cwd());
+  if (target.kind === 'path') return [await checkExecutable(text, target.path)];
+  const processes = (await listProcesses()).filter((candidate) => isTarget(target, candidate));
+  if (processes.length === 0)
+    return [
+      {
+        name: `target ${text}`,
+        state: target.kind === 'pid' ? 'fail' : 'warn',
+        detail: target.kind === 'pid' ? 'no such process' : 'no process matches now',
+        cure: target.kind === 'pid' ? 'name a process that runs' : 'it is found when it starts',
+      },
+    ];
+  const byPath = new Map(processes.map(({ pid, executable }) => [executable, `/proc/${pid}/exe`]));
+  return Promise.all(
+    [...byPath]
+      .slice(0, MAX_PER_GLOB)
+      .map(([path, exe]) => checkExecutable(target.kind === 'pid' ? text : path, exe)),
+  );
+}
+
+async function checkExecutable(name: string, path: string): Promise<Check> {
+  try {
+    return describe(name, await readGoBinary(path));
+  } catch (error) {
+    return {
+      name: `target ${name}`,
+      state: 'fail',
+      detail: (error as Error).message,
+      cure: 'see README.md, Limits',
+    };
+  }
+}
+
+function describe(name: string, binary: GoBinary): Check {
+  const facts = [binary.goVersion, `${binary.sites.length} probe sites`];
+  if (binary.stripped) facts.push('stripped');
+  if (binary.pie) facts.push('position-independent');
+  const missing = binary.notAttachable.map(({ hook, reason }) => `${hook}: ${reason}`);
+  const detail = [facts.join(', '), ...missing].join('; ');
+  if (missing.length === 0) return ok(`target ${name}`, detail);
+  return {
+    name: `target ${name}`,
+    state: 'warn',
+    detail,
+    cure: 'these facts will be missing; the rest is probed',
+  };
+}
