@@ -117,7 +117,10 @@ async function capture(
   try {
     await repeat(config.scanMs, signal, async () => {
       await discovery.scan();
-      ready = true;
+      if (!ready) {
+        ready = true;
+        heartbeat.beat();
+      }
     });
   } finally {
     await executables.close();

@@ -21,14 +21,11 @@ export function readBuildInfo(elf: ElfFile): BuildInfo | undefined {
   // The linker puts it into writable data. Looking there first also passes by executables embedded as read-only data.
   const loads = elf.segments.filter(({ type }) => type === PT_LOAD);
   for (const writable of [true, false])
-    for (const segment of loads.filter((load) => load.writable === writable)) {
-      const end = segment.offset + segment.fileSize;
-      let at = elf.view.bytes.indexOf(BUILD_INFO_MAGIC, segment.offset);
-      for (; at >= 0 && at < end; at = elf.view.bytes.indexOf(BUILD_INFO_MAGIC, at + 1)) {
-        const info = at % 16 === 0 ? infoAt(elf.view, at) : undefined;
+    for (const { offset, fileSize } of loads.filter((load) => load.writable === writable))
+      for (const at of elf.view.occurrences(BUILD_INFO_MAGIC, offset, fileSize, 16)) {
+        const info = infoAt(elf.view, at);
         if (info !== undefined) return info;
       }
-    }
   return undefined;
 }
 
@@ -36,7 +33,7 @@ export function readBuildInfo(elf: ElfFile): BuildInfo | undefined {
 export function readBuildId({ view, segments }: ElfFile): string {
   for (const { type, offset, fileSize } of segments) {
     if (type !== PT_NOTE) continue;
-    const end = Math.min(offset + fileSize, view.length);
+    const end = Math.min(offset + Math.min(fileSize, MAX_NOTES_BYTES), view.length);
     for (let at = offset; at + 12 <= end; ) {
       const nameBytes = view.u32(at);
       const idBytes = view.u32(at + 4);
@@ -56,6 +53,7 @@ const GO_NOTE_NAME = 0x6f47; // "Go\0\0"
 const MAX_VERSION_BYTES = 256;
 const MAX_MODULE_INFO_BYTES = 4 << 20;
 const MAX_BUILD_ID_BYTES = 256;
+const MAX_NOTES_BYTES = 64 << 10;
 /** The module text stands between two 16-byte markers. */
 const MARKER_BYTES = 16;
 

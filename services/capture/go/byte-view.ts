@@ -48,6 +48,13 @@ export class ByteView {
     return this.bytes.subarray(at, at + length);
   }
 
+  /** Where `needle` is in `length` bytes from `from`, at multiples of `align` in the file. */
+  *occurrences(needle: Buffer, from: number, length: number, align: number): Generator<number> {
+    const range = this.slice(from, length);
+    for (let at = range.indexOf(needle); at >= 0; at = range.indexOf(needle, at + 1))
+      if ((from + at) % align === 0) yield from + at;
+  }
+
   private check(at: number, length: number): void {
     // Written so that NaN fails too.
     if (at >= 0 && length >= 0 && at + length <= this.bytes.length) return;

@@ -45,14 +45,9 @@ export function parseElf(bytes: Buffer, fileSize = bytes.length): ElfFile {
     );
   const start = view.u64(32);
   const entrySize = view.u16(54);
-  const segments: Segment[] = [];
-  for (let i = 0; i < view.u16(56); i++) segments.push(segmentAt(view, start + i * entrySize));
-  for (const segment of segments)
-    if (segment.type === PT_LOAD && segment.offset + segment.fileSize > fileSize)
-      throw new GoBinaryError(
-        'not_elf',
-        `the file is truncated: a segment ends at byte ${segment.offset + segment.fileSize} of ${fileSize}`,
-      );
+  const count = Math.min(view.u16(56), MAX_PROGRAM_HEADERS);
+  const segments = Array.from({ length: count }, (_, i) => segmentAt(view, start + i * entrySize));
+  checkLoads(segments, fileSize);
   return { view, pie: type === ET_DYN, entry: view.u64(24), segments };
 }
 
@@ -85,6 +80,10 @@ export function isStripped(elf: ElfFile): boolean {
   return !sectionHeaders(elf).some(({ type }) => type === SHT_SYMTAB);
 }
 
+/** Linkers write about ten. */
+const MAX_PROGRAM_HEADERS = 64;
+/** End of the addresses that a process can have. */
+const MAX_VADDR = 2 ** 47;
 const ELF_MAGIC = 0x7f454c46;
 const ELF_HEADER_BYTES = 64;
 const ET_EXEC = 2;
@@ -104,6 +103,20 @@ function segmentAt(view: ByteView, at: number): Segment {
     memorySize: view.u64(at + 40),
     align: view.u64(at + 48),
   };
+}
+
+/** What the kernel would refuse to run, and what would make a search of all segments cost more than the file. */
+function checkLoads(segments: readonly Segment[], fileSize: number): void {
+  let total = 0;
+  for (const { type, offset, fileSize: size, vaddr } of segments) {
+    if (type !== PT_LOAD) continue;
+    total += size;
+    if (offset + size <= fileSize && vaddr + size <= MAX_VADDR && total <= 2 * fileSize) continue;
+    throw new GoBinaryError(
+      'not_elf',
+      `the file is truncated or damaged: a segment is to be bytes ${offset} to ${offset + size} of ${fileSize}`,
+    );
+  }
 }
 
 interface SectionHeader {

@@ -29,15 +29,14 @@ export function findFunctionTables(elf: ElfFile): FunctionTable[] {
   const named = section === undefined ? undefined : tableAt(elf, section);
   if (named !== undefined) return [named];
   const tables: FunctionTable[] = [];
-  for (const magic of HEADERS)
-    for (const { type, offset, fileSize } of elf.segments) {
-      if (type !== PT_LOAD) continue;
-      let at = elf.view.bytes.indexOf(magic, offset);
-      for (; at >= 0 && at < offset + fileSize; at = elf.view.bytes.indexOf(magic, at + 1)) {
-        const table = at % 8 === 0 ? tableAt(elf, at) : undefined;
+  for (const { type, offset, fileSize } of elf.segments) {
+    if (type !== PT_LOAD) continue;
+    for (const magic of HEADERS)
+      for (const at of elf.view.occurrences(magic, offset, fileSize, 8)) {
+        const table = tableAt(elf, at);
         if (table !== undefined) tables.push(table);
       }
-    }
+  }
   return tables.sort((a, b) => b.count - a.count).slice(0, MAX_TABLES);
 }
 
@@ -81,7 +80,7 @@ const MAX_HEADER_BYTES = 4096;
 const MAX_FUNCTIONS = 5_000_000;
 const MAX_FUNCTION_BYTES = 1 << 20;
 const MAX_SAME_NAME = 8;
-const MAX_TABLES = 8;
+const MAX_TABLES = 4;
 
 function tableAt({ view }: ElfFile, at: number): FunctionTable | undefined {
   if (at + HEADER_BYTES > view.length) return undefined;
@@ -107,6 +106,10 @@ function tableAt({ view }: ElfFile, at: number): FunctionTable | undefined {
 
 function* nameOffsets(names: Buffer, name: string): Generator<number> {
   const terminated = Buffer.from(`${name}\0`);
-  for (let at = names.indexOf(terminated); at >= 0; at = names.indexOf(terminated, at + 1))
-    if (at === 0 || names[at - 1] === 0) yield at;
+  let at = names.indexOf(terminated);
+  for (let found = 0; at >= 0 && found < MAX_SAME_NAME; at = names.indexOf(terminated, at + 1)) {
+    if (at > 0 && names[at - 1] !== 0) continue; // the end of a longer name
+    yield at;
+    found++;
+  }
 }

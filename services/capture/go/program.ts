@@ -69,8 +69,8 @@ export function stackCheckBranch(fn: GoFunction): number | undefined {
   for (const { at, length } of instructionsOf(fn)) {
     if (afterCheck) return isJbeInside(fn.code, at, length) ? at : undefined;
     if (++count === MAX_CHECK_INSTRUCTIONS) return undefined;
-    const compare = fn.code.readUInt32BE(Math.min(at, fn.code.length - 4));
-    afterCheck = length === 4 && (compare === CMP_RSP_STACKGUARD || compare === CMP_R12_STACKGUARD);
+    const four = length === 4 ? fn.code.readUInt32BE(at) : 0;
+    afterCheck = four === CMP_RSP_STACKGUARD || four === CMP_R12_STACKGUARD;
   }
   return undefined;
 }

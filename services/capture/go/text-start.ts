@@ -23,7 +23,8 @@ export function findTextStart(elf: ElfFile, table: FunctionTable): TextStart | u
     return { vaddr: elf.entry - entry.offset, by: 'entry point' };
   for (const { type, executable, vaddr, fileSize } of elf.segments) {
     if (type !== PT_LOAD || !executable) continue;
-    for (let at = roundUp(vaddr); at < vaddr + fileSize; at += TEXT_ALIGN)
+    const end = vaddr + Math.min(fileSize, MAX_SEARCH_BYTES);
+    for (let at = roundUp(vaddr); at < end; at += TEXT_ALIGN)
       if (fits(at)) return { vaddr: at, by: 'prologue search' };
   }
   return undefined;
@@ -48,6 +49,8 @@ const MIN_WITNESSES = 6;
 /** Profile-guided inlining and compiler changes may take the check from a function or two. */
 const TOLERANCE = 2;
 const TEXT_ALIGN = 16;
+/** The text begins right behind the little code that a C linker puts before it. */
+const MAX_SEARCH_BYTES = 64 << 20;
 const CMP_RSP_STACKGUARD = 0x493b6610;
 
 function countPrologues(elf: ElfFile, textStart: number, offsets: readonly number[]): number {

@@ -23,10 +23,13 @@ const FS_PREFIX = 0x64;
 const STORE = 0x89;
 const LOAD = 0x8b;
 
-/** The first 64-bit access relative to %fs; offsets that were put into a register before are remembered. */
+/** What is known to be in a register: an offset, or the address of the slot that will hold it. */
+type Known = { readonly offset: number } | { readonly slot: number };
+
+/** The first 64-bit access relative to %fs, directly or by a register that was loaded before. */
 function accessIn(elf: ElfFile, fn: GoFunction): number | undefined {
   const { code } = fn;
-  const registers = new Map<number, number>();
+  const registers = new Map<number, Known>();
   for (const instruction of instructionsOf(fn)) {
     const { at, length } = instruction;
     if (code[at] === FS_PREFIX && length >= 4 && (code[at + 1]! & REX_MASK) === REX_W) {
@@ -35,28 +38,28 @@ function accessIn(elf: ElfFile, fn: GoFunction): number | undefined {
       const modrm = code[at + 3]! & 0xc7;
       // Executable: %fs:disp32 (a SIB byte without base and index).
       if (modrm === 0x04 && length === 9 && code[at + 4] === 0x25) return code.readInt32LE(at + 5);
+      if (modrm >= 8 || length !== 4) return undefined;
       // Position-independent: %fs:(register).
-      if (modrm < 8 && length === 4) return registers.get(register(code[at + 1]! & 1, modrm));
-    } else noteConstant(elf, fn, instruction, registers);
+      const known = registers.get(register(code[at + 1]! & 1, modrm));
+      return known === undefined || 'offset' in known ? known?.offset : tlsSlot(elf, known.slot);
+    }
+    noteConstant(fn, instruction, registers);
   }
   return undefined;
 }
 
 /** `mov $offset,%reg`, or `mov slot(%rip),%reg` where the dynamic linker fills the slot. */
 function noteConstant(
-  elf: ElfFile,
   { code, vaddr }: GoFunction,
   { at, length }: Instruction,
-  registers: Map<number, number>,
+  to: Map<number, Known>,
 ): void {
   if (length !== 7 || (code[at]! & REX_MASK) !== REX_W) return;
   const modrm = code[at + 2]!;
-  const immediate = code.readInt32LE(at + 3);
-  if (code[at + 1] === 0xc7 && modrm >= 0xc0) registers.set(register(code[at]! & 1, modrm & 7), immediate);
-  else if (code[at + 1] === LOAD && (modrm & 0xc7) === 0x05) {
-    const value = tlsSlot(elf, vaddr + at + length + immediate);
-    if (value !== undefined) registers.set(register((code[at]! >> 2) & 1, modrm >> 3), value);
-  }
+  const value = code.readInt32LE(at + 3);
+  if (code[at + 1] === 0xc7 && modrm >= 0xc0) to.set(register(code[at]! & 1, modrm & 7), { offset: value });
+  else if (code[at + 1] === LOAD && (modrm & 0xc7) === 0x05)
+    to.set(register((code[at]! >> 2) & 1, modrm >> 3), { slot: vaddr + at + length + value });
 }
 
 function register(extension: number, low: number): number {

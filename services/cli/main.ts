@@ -1,0 +1,112 @@
+// The command line: one verb, one file. Services have verbs of their own in bin/flowtag.js and never come here.
+import { Command, CommanderError, Option } from 'commander';
+import { z } from 'zod';
+import { loadConfig, sharedOptions } from '../runtime/config.ts';
+import { FlowtagError } from '../runtime/errors.ts';
+import { VERSION } from '../runtime/version.ts';
+import { type Interrupts, watchSignals } from './interrupts.ts';
+import { LineOutput } from './line-output.ts';
+import { addLookup } from './lookup.ts';
+import { addObserve } from './observe.ts';
+import { addServices } from './services.ts';
+import { COLOR_CHOICES, type ColorChoice, paintFor, sayOn, type Terminal } from './terminal.ts';
+import { addUp } from './up.ts';
+import { UsageError } from './usage-error.ts';
+import type { RunVerb } from './verb.ts';
+
+export async function main(argv: readonly string[]): Promise<number> {
+  return runCommandLine(argv, process, watchSignals());
+}
+
+/** The exit code; everything is written when it resolves. */
+export async function runCommandLine(
+  argv: readonly string[],
+  terminal: Terminal,
+  interrupts: Interrupts,
+): Promise<number> {
+  const say = sayOn(terminal);
+  const out = new LineOutput(terminal.stdout, say);
+  let exitCode = 0;
+  const run: RunVerb = async (command, verb) => {
+    const { color, ...given } = command.optsWithGlobals<GlobalOptions>();
+    const { server, dataDir } = connectionOptions(given);
+    exitCode = await verb({ out, say, paint: paintFor(color, terminal), interrupts, server, dataDir });
+  };
+  try {
+    await buildProgram(terminal, run).parseAsync([...argv], { from: 'user' });
+  } catch (error) {
+    exitCode = explain(error, say);
+  }
+  await out.flush();
+  if (out.failure) say(`cannot write to stdout: ${out.failure.message}`);
+  return out.failure ? 1 : exitCode;
+}
+
+interface GlobalOptions {
+  readonly server?: string;
+  readonly dataDir?: string;
+  readonly color: ColorChoice;
+}
+
+/** Flags, else environment, through the one place that reads it. */
+function connectionOptions(given: Omit<GlobalOptions, 'color'>): {
+  server: string | undefined;
+  dataDir: string;
+} {
+  const schema = z.object({
+    server: sharedOptions.server.unwrap().optional(),
+    dataDir: sharedOptions.dataDir,
+  });
+  const argv = [
+    ...(given.server === undefined ? [] : [`--server=${given.server}`]),
+    ...(given.dataDir === undefined ? [] : [`--data-dir=${given.dataDir}`]),
+  ];
+  const { server, dataDir } = loadConfig('cli', schema, argv);
+  return { server, dataDir };
+}
+
+function buildProgram(terminal: Terminal, run: RunVerb): Command {
+  const program = new Command('flowtag')
+    .description(
+      'Which inbound request caused this TCP connection? Facts from application and kernel, joined exactly.',
+    )
+    .version(VERSION, '-V, --version', 'print the version')
+    .option('--server <url>', 'NATS server (default: the one of a running `up`, else nats://127.0.0.1:4222)')
+    .option('--data-dir <dir>', 'where `up` keeps everything (default: .flowtag)')
+    .addOption(new Option('--color <when>', 'colours on stdout').choices(COLOR_CHOICES).default('auto'))
+    .addHelpText('after', EXAMPLES)
+    .configureOutput({
+      writeOut: (text) => terminal.stdout.write(text),
+      writeErr: (text) => terminal.stderr.write(text),
+      outputError: (text, write) => write(text.replace(/^error: /, 'flowtag: ')),
+    })
+    .configureHelp({ showGlobalOptions: true })
+    .showHelpAfterError('  see: flowtag --help, flowtag <verb> --help')
+    .exitOverride();
+  addUp(program, run);
+  addObserve(program, run);
+  addLookup(program, run);
+  addServices(program);
+  return program;
+}
+
+const EXAMPLES = `
+Examples:
+  flowtag up --demo                              everything on this machine, with a demo target
+  flowtag up --target /usr/local/bin/server      the same for a Go server of your own
+  flowtag observe -f                             flows as they come
+  flowtag lookup 10.0.0.7:40522                  which request made this connection
+
+Every option of connection also has an environment name: FLOWTAG_SERVER, FLOWTAG_DATA_DIR; NO_COLOR is honoured.
+Exit codes: 0 done, 1 failed or not found, 2 usage or configuration, 3 not permitted or unsupported host.`;
+
+function explain(error: unknown, say: (text: string) => void): number {
+  if (error instanceof CommanderError) {
+    // Help that was asked for is no error; help in answer to no verb at all is.
+    const asked = ['commander.helpDisplayed', 'commander.version'].includes(error.code);
+    return asked ? 0 : 2;
+  }
+  if (!(error instanceof FlowtagError)) throw error;
+  say(error instanceof UsageError ? `${error.message}\n  see: flowtag <verb> --help` : error.message);
+  return error.exitCode;
+}

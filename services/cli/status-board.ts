@@ -1,0 +1,38 @@
+// What the services' heartbeats say, for one machine. Pure.
+import type { Status } from '../../schemas/status.ts';
+
+type Role = Status['role'];
+
+const MAX_NOTES = 1_000;
+/** A service that works with limits (one target of three cannot be probed) need not become better than that. */
+const ACCEPT_DEGRADED_MS = 5_000;
+
+export class StatusBoard {
+  private readonly latest = new Map<Role, Status>();
+  private readonly degradedSinceMs = new Map<Role, number>();
+  private readonly said = new Set<string>();
+
+  /** Notes that were not seen before, each with its role. */
+  accept(status: Status, nowMs: number): string[] {
+    const { role, state, notes } = status;
+    this.latest.set(role, status);
+    if (state !== 'degraded') this.degradedSinceMs.delete(role);
+    else if (!this.degradedSinceMs.has(role)) this.degradedSinceMs.set(role, nowMs);
+    const fresh = notes.map((note) => `${role}: ${note}`).filter((note) => !this.said.has(note));
+    for (const note of fresh) if (this.said.size < MAX_NOTES) this.said.add(note);
+    return fresh;
+  }
+
+  /** The roles that are not up yet, with their state. */
+  waitingFor(roles: readonly Role[], nowMs: number): string[] {
+    return roles
+      .filter((role) => !this.isUp(role, nowMs))
+      .map((role) => `${role} (${this.latest.get(role)?.state ?? 'no sign of life yet'})`);
+  }
+
+  private isUp(role: Role, nowMs: number): boolean {
+    const degradedMs = this.degradedSinceMs.get(role);
+    if (degradedMs !== undefined) return nowMs - degradedMs >= ACCEPT_DEGRADED_MS;
+    return this.latest.get(role)?.state === 'ready';
+  }
+}

@@ -1,0 +1,19 @@
+// What a newcomer can do next while everything runs. Pure.
+import { resolve } from 'node:path';
+import type { Flow } from '../../schemas/rows.ts';
+import { formatEndpoint } from './endpoint.ts';
+
+/** `first`: a flow that was printed, as the example to look up. */
+export function whatNext(dataDir: string, demoUrl: string | undefined, first: Flow | undefined): string {
+  const place = resolve(dataDir) === resolve('.flowtag') ? '' : ` --data-dir ${dataDir}`;
+  const [address, port] = [first?.['network.local.address'], first?.['network.local.port']];
+  const end = address && port ? formatEndpoint(address, port) : '<address:port>';
+  return [
+    'in another shell:',
+    ...(demoUrl ? [`  send more requests:    curl '${demoUrl}/echo?text=hello'`] : []),
+    `  watch flows:           npx flowtag observe -f${place}`,
+    `  who made a connection: npx flowtag lookup ${end}${place}`,
+    ...(demoUrl ? ['  watch your own server: npx flowtag up --target /path/to/server'] : []),
+    'Ctrl-C stops everything.',
+  ].join('\n');
+}

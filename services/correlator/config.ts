@@ -1,0 +1,46 @@
+// Options of the correlator.
+import { z } from 'zod';
+import type { StreamLimits } from '../runtime/bus-streams.ts';
+import { sharedOptions } from '../runtime/config.ts';
+
+const MIB = 1 << 20;
+
+export const correlatorOptions = z.object({
+  ...sharedOptions,
+  windowMs: z
+    .number()
+    .int()
+    .min(1_000)
+    .max(3_600_000)
+    .default(60_000)
+    .describe('how long an ended request can still be found as the cause of a connection'),
+  maxRequests: z
+    .number()
+    .int()
+    .min(1_000)
+    .max(10_000_000)
+    .default(1_000_000)
+    .describe('requests remembered at once, about 1 kB each; beyond that the oldest fall off'),
+  eventMib: megabytes(1_024).describe(
+    'size of the stream of events in MiB; beyond it the oldest are discarded',
+  ),
+  eventAgeMs: age(86_400_000).describe('age at which events are discarded, joined or not'),
+  flowMib: megabytes(1_024).describe(
+    'size of the stream of flows in MiB; beyond it the oldest are discarded',
+  ),
+  flowAgeMs: age(86_400_000).describe('age at which flows leave the stream, stored or not'),
+});
+export type CorrelatorOptions = z.infer<typeof correlatorOptions>;
+
+function megabytes(preset: number) {
+  return z.number().int().min(1).max(10_485_760).default(preset);
+}
+
+function age(presetMs: number) {
+  return z.number().int().min(60_000).max(31_536_000_000).default(presetMs);
+}
+
+/** The streams as they are created when the bus does not have them yet. */
+export function streamLimits({ eventMib, eventAgeMs, flowMib, flowAgeMs }: CorrelatorOptions): StreamLimits {
+  return { eventBytes: eventMib * MIB, eventAgeMs, flowBytes: flowMib * MIB, flowAgeMs };
+}

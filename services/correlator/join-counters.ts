@@ -1,0 +1,47 @@
+// What the join counts, cumulative since it started (a rebuild is not counted).
+import type { NoneReason } from './attribution.ts';
+
+export interface JoinCounters {
+  batchesIn: number;
+  eventsIn: number;
+  flowsOut: number;
+  requestsOut: number;
+  closes: number;
+  readonly unattributed: Record<NoneReason, number>;
+  /** Rows of a type this version does not know. */
+  unknownRows: number;
+  /** Requests that fell off because more were remembered than allowed, or with a silent host. */
+  fallenOff: number;
+  /** Of all that fell off: ended, but their row was never given out. */
+  requestsUnreported: number;
+  /** Ends without a known start: it was lost, or fell off. */
+  endsUnknown: number;
+  startsRepeated: number;
+  /** Batches missing in a boot's sequence, without those that came late. */
+  lostBatches: number;
+  lateBatches: number;
+  repeatedBatches: number;
+  uncertainBatches: number;
+  bootsDropped: number;
+}
+
+export function newCounters(): JoinCounters {
+  return {
+    batchesIn: 0,
+    eventsIn: 0,
+    flowsOut: 0,
+    requestsOut: 0,
+    closes: 0,
+    unattributed: { no_request: 0, map_full: 0, lost_event: 0, expired: 0 },
+    unknownRows: 0,
+    fallenOff: 0,
+    requestsUnreported: 0,
+    endsUnknown: 0,
+    startsRepeated: 0,
+    lostBatches: 0,
+    lateBatches: 0,
+    repeatedBatches: 0,
+    uncertainBatches: 0,
+    bootsDropped: 0,
+  };
+}

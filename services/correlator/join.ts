@@ -1,0 +1,327 @@
+// The join: batches of one ordered stream in, rows out. Values in, values out; no clock, no randomness, no waiting.
+//
+// It needs no waiting because the stream is ordered: a request's start precedes the socket events it caused. What is
+// unknown when a socket event arrives will stay unknown. Only an end says nothing about order (inside one drain it is
+// published before the socket events that preceded it, and goroutines outlive their request): ended requests stay
+// joinable for a window, measured by the host's own watermark.
+import {
+  type EventBatch,
+  type KprobeBatch,
+  REQUEST_END,
+  REQUEST_START,
+  SOCKET_CLOSE,
+  SOCKET_CONNECT,
+  SOCKET_USE,
+  type UprobeBatch,
+} from '../../schemas/events.ts';
+import type { FinishedRequest, Flow } from '../../schemas/rows.ts';
+import { AgeQueue } from './age-queue.ts';
+import { type Attribution, attributionOf, EXPIRED, LOST_EVENT, withoutRequest } from './attribution.ts';
+import { BootState } from './boot-state.ts';
+import { flowRow, type SocketBatch } from './flow-row.ts';
+import { type JoinCounters, newCounters } from './join-counters.ts';
+import type { JoinState } from './join-state.ts';
+import { beginRequest, carryRequest, type Request, readProcesses, recordOf } from './request.ts';
+import { requestRow } from './request-row.ts';
+
+export interface JoinLimits {
+  /** How long an ended request stays joinable. */
+  readonly windowNs: bigint;
+  /** Requests remembered over all hosts; beyond that the oldest fall off. */
+  readonly maxRequests: number;
+  /** Boots of hosts remembered; beyond that the one not heard of for longest falls off. */
+  readonly maxBoots: number;
+  /** A boot that sends nothing for longer is forgotten. */
+  readonly silentNs: bigint;
+}
+
+export interface Joined {
+  readonly flows: Flow[];
+  readonly requests: FinishedRequest[];
+  /** The batch may be one that was processed before: the rows may be in the store already. */
+  readonly uncertain: boolean;
+}
+
+/** Rows in a batch are fewer (events.ts): message and row make one number, exact below 2^37 messages. */
+const ROWS_PER_MESSAGE = 65_536;
+const NOTHING: Joined = { flows: [], requests: [], uncertain: false };
+
+export class Join {
+  counters: JoinCounters = newCounters();
+  private readonly limits: JoinLimits;
+  private readonly boots = new Map<string, BootState>();
+  private readonly byStart = new AgeQueue<Request>();
+  private evictedThrough = -1;
+  /** What a checkpoint said, until the messages it covers have been read again. */
+  private resuming: JoinState | undefined = undefined;
+
+  constructor(limits: JoinLimits) {
+    this.limits = limits;
+  }
+
+  /** Open requests and those that ended within the window. */
+  get size(): number {
+    return this.byStart.size;
+  }
+
+  get bootCount(): number {
+    return this.boots.size;
+  }
+
+  /** The next batch of the stream. `seq` is its position there, `host` what the bus vouches for. */
+  accept(host: string, batch: EventBatch, seq: number): Joined {
+    const boot = this.bootOf(host, batch.boot, seq);
+    const lost = boot.sequence.lost;
+    const arrival = boot.sequence.accept(batch.ledger.sinceNs, batch.seq);
+    this.counters.lostBatches += boot.sequence.lost - lost;
+    if (arrival === 'repeat') {
+      this.counters.repeatedBatches++;
+      return NOTHING;
+    }
+    if (arrival === 'late') this.counters.lateBatches++;
+    if (arrival === 'uncertain') this.counters.uncertainBatches++;
+    this.counters.batchesIn++;
+    this.counters.eventsIn += batch.n;
+    const joined: Joined = { flows: [], requests: [], uncertain: arrival === 'uncertain' };
+    if (batch.kind === 'uprobe') this.acceptRequests(boot, batch, seq);
+    else {
+      this.acceptSocketEvents(boot, batch, joined.flows);
+      if (batch.uptoNs > boot.watermarkNs) boot.watermarkNs = batch.uptoNs;
+      this.report(boot, joined.requests);
+      this.retire(boot);
+    }
+    this.counters.flowsOut += joined.flows.length;
+    this.counters.requestsOut += joined.requests.length;
+    return joined;
+  }
+
+  /** Forgets boots of which nothing came for `silentNs`, by a clock that need not agree with theirs. */
+  expire(nowNs: bigint): void {
+    for (const boot of this.boots.values()) {
+      if (boot.silentSinceNs === undefined) boot.silentSinceNs = nowNs;
+      else if (nowNs - boot.silentSinceNs > this.limits.silentNs) this.drop(boot);
+    }
+  }
+
+  /** For a successor that reads the messages from `replayFrom` on again; at most `maxCarried` requests. */
+  state(replayFrom: number, maxCarried: number): JoinState {
+    const before = replayFrom * ROWS_PER_MESSAGE;
+    const open: Request[] = [];
+    const ended: Request[] = [];
+    const fallen = new Map<BootState, number>();
+    for (const request of this.byStart) {
+      if (request.order >= before) break;
+      if (request.endNs === 0n) open.push(request);
+      else if (request.boot.joinable(request, this.limits.windowNs)) ended.push(request);
+      else noteFallen(fallen, request);
+    }
+    // Open ones will go on to cause flows, ended ones rarely; of both, the newest first.
+    const old = [...ended, ...open];
+    const overflow = Math.max(0, old.length - maxCarried);
+    for (let i = 0; i < overflow; i++) noteFallen(fallen, old[i]!);
+    const kept = old.slice(overflow).sort((a, b) => a.order - b.order);
+    const boots = [...this.boots.values()];
+    const index = new Map(boots.map((boot, i) => [boot, i]));
+    return {
+      boots: boots.map((boot) => ({
+        host: boot.host,
+        boot: boot.boot,
+        watermarkNs: boot.watermarkNs,
+        fallenId: Math.max(boot.fallenId, fallen.get(boot) ?? 0),
+        sequence: boot.sequence.state(),
+      })),
+      carried: kept.map((one) => ({ ...recordOf(one), boot: index.get(one.boot)! })),
+      overflow,
+      evictedThrough: this.evictedThrough,
+    };
+  }
+
+  /**
+   * Begins where a checkpoint ended. Until `resumed()`, accept() only rebuilds what the messages between its two
+   * positions had built: it gives no rows.
+   */
+  resume(state: JoinState): void {
+    this.resuming = state;
+    this.evictedThrough = state.evictedThrough;
+    const boots = state.boots.map((saved) => {
+      const boot = new BootState(saved.host, saved.boot);
+      boot.watermarkNs = saved.watermarkNs;
+      boot.fallenId = saved.fallenId;
+      this.boots.set(keyOf(saved.host, saved.boot), boot);
+      return boot;
+    });
+    const requests = state.carried.map((one) => carryRequest(one, boots[one.boot]!));
+    for (const request of requests) {
+      request.boot.requests.set(request.id, request);
+      this.byStart.push(request);
+    }
+    for (const request of requests.filter(({ endNs }) => endNs > 0n)) {
+      request.boot.ended.push(request);
+      if (!request.reported) request.boot.unreported.push(request);
+    }
+  }
+
+  /** All messages before the checkpoint's position have been read again: from now on accept() gives rows. */
+  resumed(): void {
+    if (this.resuming === undefined) return;
+    for (const saved of this.resuming.boots)
+      this.boots.get(keyOf(saved.host, saved.boot))?.sequence.restore(saved.sequence);
+    for (const request of this.byStart) request.carried = false;
+    // Those carried came first, whenever they ended: none may wait behind one that expires later.
+    for (const boot of this.boots.values()) boot.ended.sort(byEnd);
+    this.resuming = undefined;
+    this.counters = newCounters();
+  }
+
+  private acceptRequests(boot: BootState, batch: UprobeBatch, seq: number): void {
+    const { type, requestId } = batch.rows;
+    const processes = readProcesses(batch.process, batch.processes);
+    for (let row = 0; row < batch.n; row++) {
+      if (type[row] === REQUEST_END) this.end(boot, batch, row);
+      else if (type[row] !== REQUEST_START) this.counters.unknownRows++;
+      else if (boot.requests.has(requestId.number(row))) this.counters.startsRepeated++;
+      else {
+        const order = seq * ROWS_PER_MESSAGE + row;
+        if (order > this.evictedThrough) this.remember(beginRequest(batch, row, processes, boot, order));
+      }
+    }
+  }
+
+  private acceptSocketEvents(boot: BootState, batch: KprobeBatch, flows: Flow[]): void {
+    const { host, idPrefix } = boot;
+    const { rows } = batch;
+    const processes = readProcesses(batch.process, batch.processes);
+    const source: SocketBatch = { host, idPrefix, rows, processes };
+    for (let row = 0; row < batch.n; row++) {
+      const type = rows.type[row];
+      if (type === SOCKET_CLOSE) this.counters.closes++;
+      else if (type !== SOCKET_CONNECT && type !== SOCKET_USE) this.counters.unknownRows++;
+      else this.acceptFlow(boot, source, row, flows);
+    }
+  }
+
+  private acceptFlow(boot: BootState, source: SocketBatch, row: number, flows: Flow[]): void {
+    const { rows } = source;
+    const id = rows.requestId.number(row);
+    let attribution: Attribution | undefined = id === 0 ? undefined : attributionOf(rows.via[row]!);
+    let request: Request | undefined;
+    if (attribution === undefined) attribution = withoutRequest(rows.flags[row]!);
+    else {
+      request = boot.requests.get(id);
+      if (request !== undefined && !boot.joinable(request, this.limits.windowNs)) request = undefined;
+      if (request === undefined) attribution = this.whyUnknown(boot, id);
+      else if (!request.carried) request.flows++;
+    }
+    if (attribution.reason !== null) this.counters.unattributed[attribution.reason]++;
+    if (this.resuming === undefined) flows.push(flowRow(source, row, attribution, request));
+  }
+
+  private whyUnknown(boot: BootState, id: number): Attribution {
+    return boot.requests.has(id) || id <= boot.fallenId ? EXPIRED : LOST_EVENT;
+  }
+
+  private remember(request: Request): void {
+    request.boot.requests.set(request.id, request);
+    this.byStart.push(request);
+    if (this.byStart.size <= this.limits.maxRequests) return;
+    const oldest = this.byStart.shift()!;
+    this.evictedThrough = oldest.order;
+    this.counters.fallenOff++;
+    this.forget(oldest);
+    if (oldest.endNs > 0n) oldest.boot.ended.noteGone();
+  }
+
+  private end(boot: BootState, batch: UprobeBatch, row: number): void {
+    const { requestId, timeNs, status } = batch.rows;
+    const request = boot.requests.get(requestId.number(row));
+    if (request === undefined) this.counters.endsUnknown++;
+    else if (request.endNs === 0n) {
+      request.endNs = timeNs.bigint(row);
+      request.status = status[row]!;
+      boot.ended.push(request);
+      boot.unreported.push(request);
+    }
+  }
+
+  /** Rows of requests that ended up to the watermark: all that preceded their end has been counted by now. */
+  private report(boot: BootState, rows: FinishedRequest[]): void {
+    const finished: Request[] = [];
+    for (let left = boot.unreported.size; left > 0; left--) {
+      const request = boot.unreported.shift()!;
+      if (request.endNs > boot.watermarkNs) boot.unreported.push(request);
+      else finished.push(request);
+    }
+    for (const request of finished) request.reported = true;
+    // In an order of their own: a successor has them in another one, and must repeat the message to the byte.
+    if (this.resuming === undefined)
+      for (const request of finished.sort(byEnd)) rows.push(requestRow(boot.host, request));
+  }
+
+  /** Lets those fall off that ended longer ago than the window. */
+  private retire(boot: BootState): void {
+    for (;;) {
+      const request = boot.ended.oldest();
+      if (request === undefined || boot.joinable(request, this.limits.windowNs)) return;
+      boot.ended.shift();
+      this.forget(request);
+      this.byStart.noteGone();
+    }
+  }
+
+  /** Takes a request out of all but the queue that it was shifted from. */
+  private forget(request: Request): void {
+    const { boot } = request;
+    request.gone = true;
+    boot.requests.delete(request.id);
+    if (request.id > boot.fallenId) boot.fallenId = request.id;
+    if (request.endNs > 0n && !request.reported) {
+      this.counters.requestsUnreported++;
+      boot.unreported.noteGone();
+    }
+  }
+
+  private bootOf(host: string, name: string, seq: number): BootState {
+    const key = keyOf(host, name);
+    let boot = this.boots.get(key);
+    if (boot === undefined) {
+      if (this.boots.size >= this.limits.maxBoots) this.drop(this.quietest());
+      boot = new BootState(host, name);
+      this.boots.set(key, boot);
+    }
+    boot.heardSeq = seq;
+    boot.silentSinceNs = undefined;
+    return boot;
+  }
+
+  private quietest(): BootState {
+    let quietest: BootState | undefined;
+    for (const boot of this.boots.values())
+      if (quietest === undefined || boot.heardSeq < quietest.heardSeq) quietest = boot;
+    return quietest!;
+  }
+
+  private drop(boot: BootState): void {
+    this.boots.delete(keyOf(boot.host, boot.boot));
+    this.counters.bootsDropped++;
+    for (const request of boot.requests.values()) {
+      request.gone = true;
+      this.byStart.noteGone();
+      this.counters.fallenOff++;
+      if (request.endNs > 0n && !request.reported) this.counters.requestsUnreported++;
+    }
+  }
+}
+
+function keyOf(host: string, boot: string): string {
+  return `${host}\0${boot}`;
+}
+
+function noteFallen(fallen: Map<BootState, number>, request: Request): void {
+  const { boot } = request;
+  if (request.id > (fallen.get(boot) ?? 0)) fallen.set(boot, request.id);
+}
+
+function byEnd(a: Request, b: Request): number {
+  if (a.endNs !== b.endNs) return a.endNs < b.endNs ? -1 : 1;
+  return a.order - b.order;
+}

@@ -1,0 +1,71 @@
+// The correlator: joins request events with socket events and publishes flows and finished requests.
+import { EVENT_SUBJECTS } from '../../schemas/subjects.ts';
+import { connectBus } from '../runtime/bus.ts';
+import { loadConfig } from '../runtime/config.ts';
+import { ConfigError } from '../runtime/errors.ts';
+import { startHeartbeat } from '../runtime/heartbeat.ts';
+import { runService } from '../runtime/lifecycle.ts';
+import { createLogger, type Logger } from '../runtime/log.ts';
+import { type CorrelatorOptions, correlatorOptions, streamLimits } from './config.ts';
+import { openPartition, type Partition } from './partition.ts';
+
+const ROLE = 'correlator';
+const MAX_BOOTS = 2_000;
+const SILENT_NS = 86_400_000_000_000n; // a day: a host that is cut off goes on where it was
+
+export async function main(argv: readonly string[]): Promise<number> {
+  try {
+    const config = loadConfig(ROLE, correlatorOptions, argv);
+    const log = createLogger(ROLE, config.logLevel);
+    return await runService(ROLE, log, (signal) => run(config, log, signal));
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    return error.exitCode;
+  }
+}
+
+async function run(config: CorrelatorOptions, log: Logger, signal: AbortSignal): Promise<void> {
+  const { server, host, windowMs, maxRequests } = config;
+  const instance = `${host}:${process.pid}`;
+  const startedNs = BigInt(Date.now()) * 1_000_000n;
+  const bus = await connectBus({ server, name: `flowtag ${ROLE} ${instance}`, signal, log });
+  let partition: Partition | undefined;
+  const heartbeat = startHeartbeat(bus, () => ({
+    role: ROLE,
+    instance,
+    host,
+    startedNs,
+    state: signal.aborted ? 'stopping' : (partition?.state ?? 'starting'),
+    notes: partition?.notes ?? ['waiting for the bus and its event stream'],
+    counters: partition?.counters ?? {},
+  }));
+  try {
+    const limits = {
+      windowNs: BigInt(windowMs) * 1_000_000n,
+      maxRequests,
+      maxBoots: MAX_BOOTS,
+      silentNs: SILENT_NS,
+    };
+    partition = await openPartition({
+      bus,
+      log,
+      filter: EVENT_SUBJECTS,
+      key: 'p.all',
+      windowMs,
+      limits,
+      streams: streamLimits(config),
+      signal,
+    });
+    if (partition !== undefined) await Promise.race([partition.failed, aborted(signal)]);
+  } finally {
+    heartbeat.close();
+    await partition?.close();
+    await bus.close();
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+}

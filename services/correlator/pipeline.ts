@@ -1,0 +1,99 @@
+// One message of the event stream in, the messages that follow from it out. Pure: the same messages from the same
+// position give the same output, byte for byte and id for id.
+import type { BusMessage, Outbound } from '../runtime/bus.ts';
+import { deadLetter } from './dead-letter.ts';
+import { fnv1a64 } from './ids.ts';
+import { type Refusal, type RefusalReason, readEvents } from './intake.ts';
+import type { Join } from './join.ts';
+import { flowMessages, type Outputs, requestMessages } from './outputs.ts';
+import type { Takeover } from './takeover.ts';
+
+const NOTHING: readonly Outbound[] = [];
+
+export class Pipeline {
+  /** Sequence of the first message that has not been processed. */
+  nextSeq: number;
+  /** Messages read again to rebuild the join. */
+  replayed = 0;
+  oversizeRows = 0;
+  readonly refused: Record<RefusalReason, number> = {
+    malformed: 0,
+    unknown_schema: 0,
+    host_mismatch: 0,
+    oversize: 0,
+    failed: 0,
+  };
+  private readonly join: Join;
+  private readonly takeover: Takeover;
+  private readonly streamId: string;
+  private readonly onRefusal: (message: BusMessage, refusal: Refusal, error?: unknown) => void;
+  private rebuilding: boolean;
+
+  constructor(
+    join: Join,
+    takeover: Takeover,
+    streamCreated: string,
+    onRefusal: (message: BusMessage, refusal: Refusal, error?: unknown) => void,
+  ) {
+    this.join = join;
+    this.takeover = takeover;
+    this.streamId = fnv1a64(streamCreated);
+    this.onRefusal = onRefusal;
+    this.nextSeq = takeover.replayFrom;
+    this.rebuilding = takeover.join !== undefined;
+    if (takeover.join !== undefined) join.resume(takeover.join);
+    this.finishRebuild(this.nextSeq);
+  }
+
+  /** True until the messages before the checkpoint's position have been read again. */
+  get catchingUp(): boolean {
+    return this.rebuilding;
+  }
+
+  /** Never throws: a message on which this code fails is set aside like one that is wrong itself. */
+  process(message: BusMessage): readonly Outbound[] {
+    this.finishRebuild(message.seq);
+    this.nextSeq = message.seq + 1;
+    if (this.rebuilding) this.replayed++;
+    try {
+      return this.correlate(message);
+    } catch (error) {
+      return this.refuse(message, { reason: 'failed', detail: String(error) }, error);
+    } finally {
+      this.finishRebuild(this.nextSeq);
+    }
+  }
+
+  private correlate(message: BusMessage): readonly Outbound[] {
+    const arrived = readEvents(message);
+    if ('reason' in arrived) return this.refuse(message, arrived);
+    const { seq } = message;
+    const joined = this.join.accept(arrived.host, arrived.batch, seq);
+    if (joined.flows.length === 0 && joined.requests.length === 0) return NOTHING;
+    const context = {
+      host: arrived.host,
+      idPrefix: `${this.streamId}.${seq}`,
+      replay: joined.uncertain || seq <= this.takeover.uncertainThrough,
+    };
+    const out: Outputs = { messages: [], oversize: 0 };
+    flowMessages(joined.flows, context, out);
+    requestMessages(joined.requests, context, out);
+    if (out.oversize === 0) return out.messages;
+    this.oversizeRows += out.oversize;
+    const detail = `${out.oversize} rows larger than a message may be`;
+    return [...out.messages, ...this.refuse(message, { reason: 'oversize', detail })];
+  }
+
+  private refuse(message: BusMessage, refusal: Refusal, error?: unknown): readonly Outbound[] {
+    if (this.rebuilding) return NOTHING; // set aside before the checkpoint was written
+    this.refused[refusal.reason]++;
+    this.onRefusal(message, refusal, error);
+    return [deadLetter(message, refusal, `${this.streamId}.${message.seq}.d`)];
+  }
+
+  private finishRebuild(nextSeq: number): void {
+    if (!this.rebuilding || nextSeq < this.takeover.emitFrom) return;
+    this.rebuilding = false;
+    this.join.resumed();
+  }
+}

@@ -1,0 +1,149 @@
+// One connection to the bus: the first one is waited for, lost ones come back by themselves, for ever.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { connect, ErrorCode, type Msg, type NatsConnection, type NatsError } from 'nats';
+import { toHeaders } from './bus-message.ts';
+import { BusError } from './errors.ts';
+import type { Logger } from './log.ts';
+
+export interface ConnectionOptions {
+  readonly server: string;
+  readonly name: string;
+  readonly signal?: AbortSignal;
+  readonly log: Logger;
+}
+
+/** Permissions of the server name it; replies of this process, whatever they answer, begin with it. */
+export const INBOX_PREFIX = '_INBOX_flowtag';
+
+const FIRST_RETRY_MS = 250;
+const LONGEST_RETRY_MS = 2_000;
+
+/** Tries until it succeeds; logs once per distinct problem. Throws BusError ABORTED when `signal` aborts. */
+export async function openConnection(options: ConnectionOptions): Promise<Connection> {
+  const { server, name, signal, log } = options;
+  let said = '';
+  for (let waitMs = FIRST_RETRY_MS; ; waitMs = Math.min(2 * waitMs, LONGEST_RETRY_MS)) {
+    if (signal?.aborted) throw aborted(server);
+    try {
+      const nats = await connect({
+        servers: server.split(','),
+        name,
+        inboxPrefix: INBOX_PREFIX,
+        maxReconnectAttempts: -1, // the default gives up after 10 × 2 s
+        reconnectTimeWait: 250,
+        reconnectJitter: 250,
+        pingInterval: 5_000, // with maxPingOut 2: a half-open link is noticed after 10 to 15 s, not 4 minutes
+        maxPingOut: 2,
+        timeout: 4_000,
+        noAsyncTraces: true, // stack traces of every request cost more than the request
+        ignoreAuthErrorAbort: true, // credentials may be renewed while we retry
+      });
+      if (said !== '') log.info({ server: redact(server) }, 'bus reached');
+      if (!signal?.aborted) return new Connection(nats, log.child({ connection: name }));
+      await nats.close();
+    } catch (error) {
+      const problem = (error as Error).message;
+      if (problem !== said) log.warn({ server: redact(server), problem }, 'bus not reachable, retrying');
+      said = problem;
+      await sleep(waitMs, undefined, signal ? { signal } : {}).catch(() => undefined);
+    }
+  }
+}
+
+export class Connection {
+  readonly nats: NatsConnection;
+  private readonly log: Logger;
+  private readonly listeners = new Set<(up: boolean) => void>();
+  private state: 'up' | 'down' | 'closed' = 'up';
+
+  constructor(nats: NatsConnection, log: Logger) {
+    this.nats = nats;
+    this.log = log;
+    void this.watch();
+  }
+
+  get up(): boolean {
+    return this.state === 'up';
+  }
+
+  /** Calls back at every change; the returned function ends that. */
+  onChange(listener: (up: boolean) => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  /** Resolves when the connection is up, or `signal` aborts. */
+  async whenUp(signal: AbortSignal): Promise<void> {
+    if (this.up || signal.aborted) return;
+    await new Promise<void>((resolve) => {
+      const stopWatching = this.onChange(done);
+      signal.addEventListener('abort', done);
+      function done(): void {
+        stopWatching();
+        signal.removeEventListener('abort', done);
+        resolve();
+      }
+    });
+  }
+
+  /** Throws BusError TIMEOUT, also when the connection is away, or NO_RESPONDERS. */
+  async request(
+    subject: string,
+    data: Uint8Array,
+    schema: string,
+    timeoutMs: number,
+    more?: Readonly<Record<string, string>>,
+  ): Promise<Msg> {
+    try {
+      return await this.nats.request(subject, data, { timeout: timeoutMs, headers: toHeaders(schema, more) });
+    } catch (cause) {
+      const nobody = (cause as Partial<NatsError>).code === ErrorCode.NoResponders;
+      const cure = subject.startsWith('$JS.')
+        ? '; is JetStream enabled on the server (nats-server -js)?'
+        : '';
+      if (nobody)
+        throw new BusError('NO_RESPONDERS', `${subject}: nobody answers on the bus${cure}`, { cause });
+      throw new BusError('TIMEOUT', `${subject}: no answer within ${timeoutMs} ms`, { cause });
+    }
+  }
+
+  /** Sends what is buffered, for at most `timeoutMs` when the server is away, then closes. */
+  async close(timeoutMs = 1_000): Promise<void> {
+    if (this.state === 'closed') return;
+    if (this.up) await Promise.race([this.nats.flush().catch(() => undefined), sleep(timeoutMs)]);
+    this.state = 'closed';
+    await this.nats.close();
+  }
+
+  private async watch(): Promise<void> {
+    const said = new Set<string>();
+    for await (const { type, data } of this.nats.status()) {
+      if (type === 'disconnect') this.change('down', said);
+      else if (type === 'reconnect') this.change('up', said);
+      else if (type === 'error' && !said.has(String(data)) && said.size < 100) {
+        said.add(String(data));
+        this.log.error({ problem: String(data) }, 'bus refused an operation');
+      }
+    }
+    if (this.state !== 'closed') this.log.error('bus connection closed for good');
+    this.state = 'closed';
+  }
+
+  private change(state: 'up' | 'down', said: Set<string>): void {
+    if (this.state === 'closed' || this.state === state) return;
+    this.state = state;
+    if (state === 'up') said.clear();
+    if (state === 'up') this.log.info({ server: this.nats.getServer() }, 'bus connection restored');
+    else this.log.warn('bus connection lost, reconnecting');
+    for (const listener of this.listeners) listener(this.up);
+  }
+}
+
+function aborted(server: string): BusError {
+  return new BusError('ABORTED', `stopped before the bus at ${redact(server)} was reached`, { exitCode: 0 });
+}
+
+/** The server list without user names and passwords. */
+function redact(server: string): string {
+  return server.replaceAll(/\/\/[^@/,]*@/g, '//***@');
+}

@@ -1,0 +1,66 @@
+// The JetStream API as it is on the wire: JSON requests on `$JS.API.…`, the same for every client and server version.
+import { z } from 'zod';
+import { BusError } from './errors.ts';
+
+/** Sends one request and resolves to the bytes of the reply. */
+export type Request = (subject: string, data: Uint8Array) => Promise<Uint8Array>;
+
+/** Numbers of nats-server's errors (server/errors.json) that callers treat differently. */
+export const JS_ERROR = {
+  messageNotFound: 10_037,
+  messageTooLarge: 10_054,
+  nameInUse: 10_058,
+  wrongLastSequence: 10_071,
+} as const;
+
+const failure = z.object({
+  error: z.object({ code: z.number(), err_code: z.number().default(0), description: z.string().default('') }),
+});
+
+export const publishReply = z.object({ stream: z.string(), seq: z.number().int().positive() });
+
+export const streamInfo = z.object({
+  config: z.record(z.string(), z.unknown()),
+  created: z.string(),
+  state: z.object({ first_seq: z.number(), last_seq: z.number() }),
+});
+export type StreamInfo = z.infer<typeof streamInfo>;
+
+/** An answer that says no; `number` is JetStream's own error number. */
+export class JetStreamError extends BusError {
+  readonly number: number;
+  constructor(subject: string, number: number, description: string) {
+    super('JETSTREAM', `${subject}: ${description || 'refused'} (${number})`);
+    this.number = number;
+  }
+}
+
+/** The checked reply. Throws JetStreamError when it is an error, BusError when it is not what it should be. */
+export async function callJetStream<S extends z.ZodType>(
+  request: Request,
+  subject: string,
+  body: unknown,
+  reply: S,
+): Promise<z.infer<S>> {
+  const data =
+    body instanceof Uint8Array ? body : Buffer.from(body === undefined ? '' : JSON.stringify(body));
+  return readReply(subject, await request(subject, data), reply);
+}
+
+export function readReply<S extends z.ZodType>(subject: string, data: Uint8Array, reply: S): z.infer<S> {
+  let raw: unknown;
+  try {
+    raw = JSON.parse(Buffer.from(data).toString());
+  } catch (cause) {
+    throw new BusError('JETSTREAM', `${subject}: the reply is not JSON`, { cause });
+  }
+  const no = raw instanceof Object && 'error' in raw ? failure.safeParse(raw) : undefined;
+  if (no?.success) throw new JetStreamError(subject, no.data.error.err_code, no.data.error.description);
+  const yes = reply.safeParse(raw);
+  if (yes.success) return yes.data;
+  throw new BusError('JETSTREAM', `${subject}: unexpected reply: ${yes.error.issues[0]!.message}`);
+}
+
+export function readStream(request: Request, stream: string): Promise<StreamInfo> {
+  return callJetStream(request, `$JS.API.STREAM.INFO.${stream}`, undefined, streamInfo);
+}

@@ -1,0 +1,227 @@
+// Stored or counted as dropped, in order. The client's own `js.publish` costs ten times the CPU and loses what is
+// sent during a disconnect; here one wildcard inbox takes all acknowledgements and bus-window.ts decides.
+import { createInbox, type Msg } from 'nats';
+import { type Connection, INBOX_PREFIX } from './bus-connection.ts';
+import { JetStreamError, JS_ERROR, publishReply, readReply } from './bus-jetstream.ts';
+import { toHeaders } from './bus-message.ts';
+import { Window } from './bus-window.ts';
+import { isWorthLogging, type Logger } from './log.ts';
+
+export interface PublisherOptions {
+  /** In flight at most: messages (256) and bytes (8 MiB). */
+  readonly windowMessages?: number;
+  readonly windowBytes?: number;
+  /** Not acknowledged at most (64 MiB). When full the NEW message is dropped: what was promised stays, in order. */
+  readonly queueBytes?: number;
+  readonly onDrop?: (message: { subject: string; rows: number }) => void;
+}
+
+export interface Outbound {
+  readonly subject: string;
+  readonly schema: string;
+  readonly data: Uint8Array;
+  /** The server stores one message per id within its duplicate window. */
+  readonly messageId: string;
+  readonly rows: number;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+export interface PublisherStats {
+  /** Not acknowledged yet. */
+  readonly queued: number;
+  readonly queuedBytes: number;
+  readonly acked: number;
+  readonly ackedRows: number;
+  readonly dropped: number;
+  readonly droppedRows: number;
+  readonly resent: number;
+}
+
+export interface Publisher {
+  /** Queues in order; never throws and never waits. */
+  publish(message: Outbound): void;
+  /** True once everything queued before the call is acknowledged; false at the deadline. */
+  flush(timeoutMs: number): Promise<boolean>;
+  readonly stats: PublisherStats;
+  /** Forgets what is not acknowledged, and counts it as dropped: flush first. */
+  close(): void;
+}
+
+const STALL_MS = 2_000;
+const RETRY_MS = 500;
+const TICK_MS = 250;
+const OVERHEAD_BYTES = 256; // subject, headers and bookkeeping of one message
+
+export interface PublisherContext {
+  readonly connection: Connection;
+  readonly log: Logger;
+  readonly onClose: () => void;
+}
+
+export function createPublisher(context: PublisherContext, options: PublisherOptions): Publisher {
+  return new WindowPublisher(context, options);
+}
+
+class WindowPublisher implements Publisher {
+  private readonly connection: Connection;
+  private readonly log: Logger;
+  private readonly window: Window<Outbound>;
+  private readonly onDrop: NonNullable<PublisherOptions['onDrop']>;
+  private readonly inbox: string;
+  private readonly undo: (() => void)[] = [];
+  private readonly waiting = new Set<{ upTo: number; done: (flushed: boolean) => void }>();
+  private acked = 0;
+  private ackedRows = 0;
+  private dropped = 0;
+  private droppedRows = 0;
+  private troubled = false;
+  private closed = false;
+
+  constructor({ connection, log, onClose }: PublisherContext, options: PublisherOptions) {
+    this.connection = connection;
+    this.log = log;
+    this.onDrop = options.onDrop ?? (() => undefined);
+    this.window = new Window({
+      windowMessages: options.windowMessages ?? 256,
+      windowBytes: options.windowBytes ?? 8 << 20,
+      queueBytes: options.queueBytes ?? 64 << 20,
+      stallMs: STALL_MS,
+      retryMs: RETRY_MS,
+    });
+    this.inbox = createInbox(INBOX_PREFIX);
+    const callback = (_: Error | null, reply: Msg): void => this.onReply(reply);
+    const subscription = connection.nats.subscribe(`${this.inbox}.*`, { callback });
+    const timer = setInterval(() => this.onTick(), TICK_MS);
+    timer.unref();
+    const stopWatching = connection.onChange((up) => this.onConnection(up));
+    this.undo.push(
+      () => subscription.unsubscribe(),
+      () => clearInterval(timer),
+      stopWatching,
+      onClose,
+    );
+    this.window.setConnected(connection.up);
+  }
+
+  publish(message: Outbound): void {
+    if (this.closed || !this.window.offer(message, message.data.length + OVERHEAD_BYTES))
+      this.drop(message, this.closed ? 'closed' : 'too much waits for the bus');
+    else this.pump();
+  }
+
+  flush(timeoutMs: number): Promise<boolean> {
+    const upTo = this.window.end;
+    if (this.window.doneUpTo >= upTo) return Promise.resolve(true);
+    return new Promise((resolve) => {
+      const waiter = {
+        upTo,
+        done: (flushed: boolean): void => {
+          clearTimeout(timer);
+          this.waiting.delete(waiter);
+          resolve(flushed);
+        },
+      };
+      const timer = setTimeout(() => waiter.done(false), timeoutMs);
+      this.waiting.add(waiter);
+    });
+  }
+
+  get stats(): PublisherStats {
+    const { acked, ackedRows, dropped, droppedRows } = this;
+    const { queued, queuedBytes, resent } = this.window;
+    return { queued, queuedBytes, acked, ackedRows, dropped, droppedRows, resent };
+  }
+
+  close(): void {
+    if (this.closed) return;
+    this.closed = true;
+    for (const undo of this.undo) undo();
+    for (const message of this.window.abandon()) this.drop(message, 'closed before it was acknowledged');
+    for (const waiter of [...this.waiting]) waiter.done(false);
+  }
+
+  private pump(): void {
+    for (;;) {
+      const outgoing = this.window.take(performance.now());
+      if (!outgoing) return;
+      const { subject, schema, data, messageId, headers } = outgoing.message;
+      try {
+        this.connection.nats.publish(subject, data, {
+          reply: `${this.inbox}.${outgoing.token}`,
+          headers: toHeaders(schema, { ...headers, 'Nats-Msg-Id': messageId }),
+        });
+      } catch (error) {
+        // Larger than the server takes, or a subject that cannot be: no attempt will do better.
+        if (this.connection.nats.isClosed()) this.window.setConnected(false);
+        else this.giveUp(outgoing.token, (error as Error).message);
+      }
+    }
+  }
+
+  private onReply(reply: Msg): void {
+    const token = reply.subject.slice(this.inbox.length + 1);
+    const problem = problemOf(reply);
+    if (problem === undefined) {
+      const message = this.window.acknowledge(token, performance.now());
+      if (message) this.onStored(message);
+    } else if (problem instanceof JetStreamError && problem.number === JS_ERROR.messageTooLarge)
+      this.giveUp(token, problem.message);
+    else if (this.window.refuse(token, performance.now())) this.trouble(problem.message);
+    this.pump();
+  }
+
+  private onStored(message: Outbound): void {
+    this.acked++;
+    this.ackedRows += message.rows;
+    if (this.troubled) this.log.info({ queued: this.window.queued }, 'publishing works again');
+    this.troubled = false;
+    this.wake();
+  }
+
+  private onTick(): void {
+    if (this.window.tick(performance.now())) this.trouble(`no acknowledgement for ${STALL_MS} ms`);
+    this.pump();
+  }
+
+  private onConnection(up: boolean): void {
+    this.window.setConnected(up);
+    this.pump();
+  }
+
+  private giveUp(token: string, problem: string): void {
+    const message = this.window.discard(token);
+    if (!message) return;
+    this.drop(message, problem);
+    this.wake();
+  }
+
+  private drop({ subject, rows, data }: Outbound, problem: string): void {
+    this.dropped++;
+    this.droppedRows += rows;
+    const fields = { problem, subject, bytes: data.length, dropped: this.dropped };
+    if (isWorthLogging(this.dropped)) this.log.error(fields, 'message dropped');
+    this.onDrop({ subject, rows });
+  }
+
+  private trouble(problem: string): void {
+    if (!this.troubled)
+      this.log.warn({ problem, queued: this.window.queued }, 'publishing again what is unacknowledged');
+    this.troubled = true;
+  }
+
+  private wake(): void {
+    for (const waiter of [...this.waiting]) if (this.window.doneUpTo >= waiter.upTo) waiter.done(true);
+  }
+}
+
+/** Why the reply does not say "stored": no responders (503), an error, or something unreadable. */
+function problemOf(reply: Msg): Error | undefined {
+  if (reply.headers?.code)
+    return new Error(`the server answered ${reply.headers.code} ${reply.headers.description}`);
+  try {
+    readReply('publish', reply.data, publishReply);
+    return undefined;
+  } catch (error) {
+    return error as Error;
+  }
+}

@@ -1,0 +1,85 @@
+// The streams of the bus. Servers up to 2.10 drop fields they do not know without an error, so what the server says
+// it made is compared with what was asked.
+import {
+  DEAD_LETTER_STREAM,
+  DEAD_LETTER_SUBJECTS,
+  EVENT_STREAM,
+  EVENT_SUBJECTS,
+  FLOW_STREAM,
+  FLOW_SUBJECTS,
+} from '../../schemas/subjects.ts';
+import type { Bus } from './bus.ts';
+import {
+  callJetStream,
+  JetStreamError,
+  JS_ERROR,
+  type Request,
+  readStream,
+  streamInfo,
+} from './bus-jetstream.ts';
+import { BusError } from './errors.ts';
+
+export interface StreamLimits {
+  readonly eventBytes: number;
+  readonly eventAgeMs: number;
+  readonly flowBytes: number;
+  readonly flowAgeMs: number;
+}
+
+const DUPLICATE_WINDOW_MS = 120_000;
+const DEAD_LETTER_BYTES = 64 << 20;
+const DEAD_LETTER_AGE_MS = 7 * 24 * 3_600_000;
+const TIMEOUT_MS = 4_000;
+
+/** Creates what is missing; idempotent. Throws BusError STREAM_MISMATCH when a stream is not what was asked for. */
+export async function provisionStreams(bus: Bus, limits: StreamLimits): Promise<void> {
+  const request: Request = async (subject, data) => (await bus.request(subject, '', data, TIMEOUT_MS)).data;
+  const { eventBytes, eventAgeMs, flowBytes, flowAgeMs } = limits;
+  await provision(request, EVENT_STREAM, [EVENT_SUBJECTS], eventBytes, eventAgeMs);
+  await provision(request, FLOW_STREAM, FLOW_SUBJECTS, flowBytes, flowAgeMs);
+  await provision(request, DEAD_LETTER_STREAM, [DEAD_LETTER_SUBJECTS], DEAD_LETTER_BYTES, DEAD_LETTER_AGE_MS);
+}
+
+async function provision(
+  request: Request,
+  name: string,
+  subjects: readonly string[],
+  bytes: number,
+  ageMs: number,
+): Promise<void> {
+  const asked: Record<string, unknown> = {
+    name,
+    subjects,
+    retention: 'limits',
+    storage: 'file',
+    num_replicas: 1,
+    discard: 'old',
+    max_bytes: bytes,
+    max_age: nanoseconds(ageMs),
+    duplicate_window: nanoseconds(Math.min(DUPLICATE_WINDOW_MS, ageMs)), // never above max_age: the server refuses
+  };
+  const { config } = await createOrRead(request, name, asked);
+  const differences = Object.keys(asked)
+    .filter((key) => JSON.stringify(config[key]) !== JSON.stringify(asked[key]))
+    .map((key) => `${key} is ${JSON.stringify(config[key])}, asked for ${JSON.stringify(asked[key])}`);
+  if (differences.length === 0) return;
+  throw new BusError(
+    'STREAM_MISMATCH',
+    `stream ${name} is not as configured: ${differences.join('; ')}. Change the configuration to match, or the ` +
+      `stream with \`nats stream edit ${name}\``,
+  );
+}
+
+async function createOrRead(request: Request, name: string, asked: Record<string, unknown>) {
+  try {
+    return await callJetStream(request, `$JS.API.STREAM.CREATE.${name}`, asked, streamInfo);
+  } catch (error) {
+    if (error instanceof JetStreamError && error.number === JS_ERROR.nameInUse)
+      return readStream(request, name);
+    throw error;
+  }
+}
+
+function nanoseconds(ms: number): number {
+  return ms * 1_000_000;
+}

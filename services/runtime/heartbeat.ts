@@ -1,0 +1,23 @@
+// `flowtag.status.<role>.<instance>`: that a service lives, how it is, and its ledger counters.
+import { pack } from '../../schemas/codec.ts';
+import { STATUS_SCHEMA, type Status } from '../../schemas/status.ts';
+import { statusSubject } from '../../schemas/subjects.ts';
+import type { Bus } from './bus.ts';
+import { VERSION } from './version.ts';
+
+const INTERVAL_MS = 5_000;
+
+/** Publishes at once, every 5 s, and on `beat` when the state changed. Lost ones do not matter: counters are cumulative. */
+export function startHeartbeat(
+  bus: Bus,
+  read: () => Omit<Status, 'v' | 'version' | 'timeNs'>,
+): { beat(): void; close(): void } {
+  const beat = (): void => {
+    const timeNs = BigInt(Date.now()) * 1_000_000n;
+    const message: Status = { v: 1, version: VERSION, timeNs, ...read() };
+    bus.publish(statusSubject(message.role, message.instance), STATUS_SCHEMA, pack(message));
+  };
+  beat();
+  const timer = setInterval(beat, INTERVAL_MS);
+  return { beat, close: () => clearInterval(timer) };
+}

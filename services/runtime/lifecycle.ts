@@ -1,0 +1,59 @@
+// From start to exit code: signals, the deadline of an orderly stop, and errors that nobody handled.
+import { FlowtagError } from './errors.ts';
+import type { Logger } from './log.ts';
+
+const STOP_DEADLINE_MS = 10_000;
+const KEEP_ALIVE_MS = 60_000;
+
+/**
+ * Runs a service until SIGTERM or SIGINT aborts `signal` and `run` has stopped in order, or until `run` ends by
+ * itself. A stop that takes longer than 10 s, or a second signal, ends the process at once with exit code 1.
+ */
+export async function runService(
+  role: string,
+  log: Logger,
+  run: (signal: AbortSignal) => Promise<void>,
+): Promise<number> {
+  const controller = new AbortController();
+  let deadline: NodeJS.Timeout | undefined;
+  const onSignal = (name: NodeJS.Signals): void => {
+    if (controller.signal.aborted) {
+      log.warn({ signal: name }, 'second signal: stopping at once');
+      process.exit(1);
+    }
+    log.info({ signal: name }, 'stopping');
+    deadline = setTimeout(() => {
+      log.error({ deadlineMs: STOP_DEADLINE_MS }, 'orderly stop took too long');
+      process.exit(1);
+    }, STOP_DEADLINE_MS);
+    controller.abort();
+  };
+  process.on('SIGTERM', onSignal);
+  process.on('SIGINT', onSignal);
+  // A service that at some moment waits for its signal alone would end: handlers keep no process alive.
+  const alive = setInterval(() => undefined, KEEP_ALIVE_MS);
+  log.info({ pid: process.pid }, 'starting');
+  try {
+    await run(controller.signal);
+    log.info('stopped');
+    return 0;
+  } catch (error) {
+    return report(role, log, error);
+  } finally {
+    clearInterval(alive);
+    clearTimeout(deadline);
+    process.off('SIGTERM', onSignal);
+    process.off('SIGINT', onSignal);
+  }
+}
+
+function report(role: string, log: Logger, error: unknown): number {
+  if (!(error instanceof FlowtagError)) {
+    log.error({ err: error }, `${role} failed`);
+    return 1;
+  }
+  const cause = error.cause instanceof Error ? error.cause.message : undefined;
+  if (error.exitCode === 0) log.info({ code: error.code }, error.message);
+  else log.error({ code: error.code, cause }, error.message);
+  return error.exitCode;
+}

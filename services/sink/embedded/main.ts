@@ -1,0 +1,60 @@
+// `flowtag store`: the embedded engine in a process of its own, because one of its queries can neither be interrupted
+// nor kept from occupying the process's threads, and because a crash of it must not be a crash of the sink.
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdirSync, rmSync } from 'node:fs';
+import type { AddressInfo } from 'node:net';
+import { join, resolve } from 'node:path';
+import { z } from 'zod';
+import { loadConfig, sharedOptions } from '../../runtime/config.ts';
+import { ConfigError } from '../../runtime/errors.ts';
+import { runService } from '../../runtime/lifecycle.ts';
+import { createLogger, type Logger } from '../../runtime/log.ts';
+import { writeEndpoint } from './endpoint-file.ts';
+import { openEngine } from './engine.ts';
+import { createFront } from './front.ts';
+
+const options = z.object({
+  ...sharedOptions,
+  portFile: z
+    .string()
+    .optional()
+    .describe(
+      'where to write the address and the password (default: store/endpoint.json in the data directory)',
+    ),
+});
+
+export async function main(argv: readonly string[]): Promise<number> {
+  try {
+    const config = loadConfig('store', options, argv);
+    const log = createLogger('store', config.logLevel);
+    const dir = resolve(config.dataDir, 'store');
+    const endpointPath = resolve(config.portFile ?? join(dir, 'endpoint.json'));
+    return await runService('store', log, (signal) => serve(dir, endpointPath, log, signal));
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    return error.exitCode;
+  }
+}
+
+async function serve(dir: string, endpointPath: string, log: Logger, signal: AbortSignal): Promise<void> {
+  const engine = await openEngine(join(dir, 'data'));
+  // The lock of the data directory is held: what an earlier process left here is nobody's.
+  const spoolDir = join(dir, 'spool');
+  rmSync(spoolDir, { recursive: true, force: true });
+  mkdirSync(spoolDir, { mode: 0o700 });
+  const password = randomBytes(24).toString('base64url');
+  const front = createFront({ engine, spoolDir, user: 'flowtag', password });
+  front.listen(0, '127.0.0.1');
+  await once(front, 'listening');
+  const { port } = front.address() as AddressInfo;
+  const url = `http://127.0.0.1:${port}`;
+  writeEndpoint(endpointPath, { pid: process.pid, url, user: 'flowtag', password });
+  log.info({ url, dir, engine: engine.version }, 'store open');
+  if (!signal.aborted) await once(signal, 'abort');
+  rmSync(endpointPath, { force: true });
+  front.close();
+  front.closeAllConnections();
+  engine.close();
+}

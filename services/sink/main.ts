@@ -1,0 +1,77 @@
+// `flowtag sink`: flows and finished requests from the bus into the store, once each; look-ups out of it.
+import { apiSubject } from '../../schemas/subjects.ts';
+import { type Bus, connectBus } from '../runtime/bus.ts';
+import { loadConfig } from '../runtime/config.ts';
+import { ConfigError } from '../runtime/errors.ts';
+import { startHeartbeat } from '../runtime/heartbeat.ts';
+import { runService } from '../runtime/lifecycle.ts';
+import { createLogger, type Logger } from '../runtime/log.ts';
+import { answer } from './answer.ts';
+import { type SinkConfig, sinkOptions } from './config.ts';
+import { Counters } from './counters.ts';
+import { type CurrentStore, openCurrentStore } from './current-store.ts';
+import { runIntake } from './intake.ts';
+import { SinkState } from './sink-state.ts';
+
+export async function main(argv: readonly string[]): Promise<number> {
+  try {
+    const config = loadConfig('sink', sinkOptions, argv);
+    const log = createLogger('sink', config.logLevel);
+    return await runService('sink', log, (signal) => run(config, log, signal));
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    return error.exitCode;
+  }
+}
+
+async function run(config: SinkConfig, log: Logger, signal: AbortSignal): Promise<void> {
+  const store = openCurrentStore(config, log);
+  const noStore = new AbortController();
+  store.ended.catch((error) => noStore.abort(error));
+  const stop = AbortSignal.any([signal, noStore.signal]);
+  try {
+    const bus = await connectBus({
+      server: config.server,
+      name: `flowtag sink ${config.host}`,
+      signal: stop,
+      log,
+    });
+    try {
+      await serve(config.host, bus, store, log, stop);
+    } finally {
+      await bus.close();
+    }
+  } catch (error) {
+    // What follows from the missing store is not the cause.
+    throw noStore.signal.aborted ? noStore.signal.reason : error;
+  } finally {
+    await store.close();
+  }
+  noStore.signal.throwIfAborted();
+}
+
+async function serve(
+  host: string,
+  bus: Bus,
+  store: CurrentStore,
+  log: Logger,
+  signal: AbortSignal,
+): Promise<void> {
+  const counters = new Counters();
+  const state = new SinkState(host, counters, store);
+  signal.addEventListener('abort', () => state.stopping(), { once: true });
+  const get = () => store.get();
+  const lookUps = { store: get, counters, log, nowNs: () => BigInt(Date.now()) * 1_000_000n };
+  const open = [
+    startHeartbeat(bus, () => state.read()),
+    ...(['flows', 'lookup'] as const).map((verb) =>
+      bus.serve(apiSubject(verb), 'sink', (message) => answer(verb, message, lookUps)),
+    ),
+  ];
+  try {
+    await runIntake({ bus, store: get, counters, state, log }, signal);
+  } finally {
+    for (const { close } of open) close();
+  }
+}

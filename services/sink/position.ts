@@ -1,0 +1,75 @@
+// How far the stream is stored, and how a new owner goes on. Pure.
+import { z } from 'zod';
+import { pack, unpack } from '../../schemas/codec.ts';
+import type { Boundary } from './block.ts';
+
+const position = z.object({
+  v: z.literal(1),
+  /** When the stream was created: its sequences mean nothing in another one. */
+  created: z.string(),
+  /** Raised when the stream lost its end, so that sequences come a second time and tokens must not. */
+  epoch: z.number().int().nonnegative(),
+  /** Everything before it is stored. */
+  next: z.number().int().positive(),
+  /** Written before its insert: the block a new owner must repeat exactly. */
+  block: z.object({ first: z.number().int().positive(), last: z.number().int().positive() }).optional(),
+});
+export type Position = z.infer<typeof position>;
+
+export interface StreamState {
+  readonly created: string;
+  readonly firstSeq: number;
+  readonly lastSeq: number;
+}
+export interface Start {
+  readonly created: string;
+  readonly epoch: number;
+  readonly startSeq: number;
+  readonly fixed: Boundary | undefined;
+  /** Messages up to here were there before us: another owner may have stored their rows in other blocks. */
+  readonly suspectUpto: number;
+  /** Constant sentence for the log. */
+  readonly why: string;
+}
+
+export function encodePosition(value: Position): Uint8Array {
+  return pack(value);
+}
+
+/** Undefined when the bytes are not one. */
+export function decodePosition(bytes: Uint8Array): Position | undefined {
+  try {
+    return position.safeParse(unpack(bytes)).data;
+  } catch {
+    return undefined;
+  }
+}
+
+export function planStart(known: Position | undefined, stream: StreamState): Start {
+  const common = { created: stream.created, suspectUpto: stream.lastSeq };
+  const firstSeq = Math.max(1, stream.firstSeq);
+  const fresh = { ...common, epoch: 0, startSeq: firstSeq, fixed: undefined };
+  if (!known) return { ...fresh, why: 'no position yet, from the first message' };
+  if (known.created !== stream.created)
+    return { ...fresh, why: 'stream was created anew, from its first message' };
+  const { epoch, next, block } = known;
+  if (next > stream.lastSeq + 1 || (block && block.last > stream.lastSeq))
+    // A server that lost power may lose the newest messages; what comes now reuses their sequences.
+    return {
+      ...common,
+      epoch: epoch + 1,
+      startSeq: Math.min(next, stream.lastSeq + 1),
+      fixed: undefined,
+      why: 'stream lost its end',
+    };
+  const startSeq = Math.max(next, firstSeq);
+  if (block && block.last >= startSeq)
+    return { ...common, epoch, startSeq, fixed: block, why: 'a block was begun, repeated exactly' };
+  return { ...common, epoch, startSeq, fixed: undefined, why: 'from the position' };
+}
+
+/** Names the same rows on every attempt; plain characters only, it becomes part of the INSERT. */
+export function blockToken(created: string, epoch: number, { first, last }: Boundary): string {
+  const stream = epoch === 0 ? created : `${created}#${epoch}`;
+  return `${stream.replace(/[^\w:.#+-]/g, '_')}:${first}-${last}`;
+}

@@ -1,0 +1,105 @@
+// Look-ups as SQL and parameters. Pure. Rows come oldest first, the cells of one in the order of `selectColumns`.
+import type { Endpoint, FlowsQuery, LookupQuery } from '../../schemas/api.ts';
+import { formatAddress, parseAddress } from './ip-address.ts';
+import { selectColumns } from './row-binary.ts';
+import { ENDS, endHash, FLOWS, type Table } from './schema.ts';
+
+export interface Query {
+  readonly sql: string;
+  readonly params: Readonly<Record<string, string | number | bigint>>;
+}
+
+/** DateTime64(9) ends in 2262; what lies outside is cut, it cannot match more. */
+const TIME_MAX_NS = 2n ** 63n - 1n;
+/** Inside the order of the table, so that only the newest parts of it are read. */
+const NEWEST_FIRST = 'toStartOfFiveMinutes(time) DESC, time DESC';
+
+export function flowsQuery(query: FlowsQuery): Query {
+  const { sinceNs = 0n, untilNs = TIME_MAX_NS, last } = query;
+  return select([], NEWEST_FIRST, { from: clamp(sinceNs), upto: clamp(untilNs), last });
+}
+
+/**
+ * Flows within the window before and after `atNs` (now, when it is not given), the nearest to it when there are more
+ * than asked for. In words what is wrong with the query, where the schema cannot say it.
+ */
+export function lookupQuery(query: LookupQuery, nowNs: bigint): Query | string {
+  const at = clamp(query.atNs ?? nowNs);
+  const range = { from: clamp(at - query.windowNs), upto: clamp(at + query.windowNs), last: query.limit, at };
+  const nearest = 'abs(toUnixTimestamp64Nano(time) - {at:Int64}), time';
+  if (query.traceId !== undefined)
+    return select(['trace_id = unhex({traceId:String})'], nearest, { ...range, traceId: query.traceId });
+  if (query.path !== undefined)
+    return select(['url_path = {path:String}'], nearest, { ...range, path: query.path });
+  if (query.communityId !== undefined)
+    return select(['network_community_id = base64Decode({communityId:String})'], nearest, {
+      ...range,
+      communityId: query.communityId.slice(2),
+    });
+  const ends = (query.ends ?? []).map(endOf);
+  if (ends.length === 0) return 'a look-up needs one of ends, traceId, path, communityId';
+  const params: Record<string, string | number | bigint> = { ...range };
+  for (const [i, end] of ends.entries()) {
+    if (typeof end === 'string') return end;
+    params[`address${i}`] = end.address;
+    params[`port${i}`] = end.port;
+  }
+  return select(ends.length === 1 ? oneEnd() : bothEnds(), nearest, params);
+}
+
+export function existingIds(table: Table, ids: readonly string[], fromNs: bigint, uptoNs: bigint): Query {
+  const column = table.id;
+  for (const id of ids) if (!column.kind.fits(id)) throw new TypeError(`${column.field} ${id} is not an id`);
+  const list = ids.map((id) => `unhex('${id}')`).join(', ');
+  return {
+    sql: `SELECT ${column.kind.select(column.name)} FROM ${table.name} WHERE ${RANGE} AND ${column.name} IN (${list})`,
+    params: { from: clamp(fromNs), upto: clamp(uptoNs) },
+  };
+}
+
+const RANGE =
+  "time BETWEEN fromUnixTimestamp64Nano({from:Int64}, 'UTC') AND fromUnixTimestamp64Nano({upto:Int64}, 'UTC')";
+
+function select(conditions: readonly string[], nearest: string, params: Query['params']): Query {
+  // Ordered by the columns as they lie in the table: in the outer query `time` is a column of text.
+  const inner = `SELECT ${FLOWS.columns.map(({ name }) => name).join(', ')} FROM flows WHERE ${[RANGE, ...conditions].join(' AND ')} ORDER BY ${nearest} LIMIT {last:UInt32}`;
+  return {
+    sql: `SELECT ${selectColumns(FLOWS)} FROM (${inner}) AS chosen ORDER BY chosen.time, chosen.flow_id`,
+    params,
+  };
+}
+
+function oneEnd(): string[] {
+  return [`has(${ENDS}, ${hash(0)})`, `(${isLocal(0)} OR ${isPeer(0)})`];
+}
+
+/** In either order: who asks may stand on either side of the connection. */
+function bothEnds(): string[] {
+  return [
+    `has(${ENDS}, ${hash(0)})`,
+    `has(${ENDS}, ${hash(1)})`,
+    `((${isLocal(0)} AND ${isPeer(1)}) OR (${isLocal(1)} AND ${isPeer(0)}))`,
+  ];
+}
+
+function hash(end: number): string {
+  return endHash(`toIPv6({address${end}:String})`, `toUInt16({port${end}:UInt16})`);
+}
+
+function isLocal(end: number): string {
+  return `(network_local_address = toIPv6({address${end}:String}) AND network_local_port = {port${end}:UInt16})`;
+}
+
+function isPeer(end: number): string {
+  return `(network_peer_address = toIPv6({address${end}:String}) AND network_peer_port = {port${end}:UInt16})`;
+}
+
+function endOf(end: Endpoint): Endpoint | string {
+  const bytes = parseAddress(end.address);
+  if (!bytes) return `${end.address} is not an IP address`;
+  return { address: formatAddress(Buffer.from(bytes).toString('hex')), port: end.port };
+}
+
+function clamp(ns: bigint): bigint {
+  return ns < 0n ? 0n : ns > TIME_MAX_NS ? TIME_MAX_NS : ns;
+}

@@ -1,0 +1,108 @@
+// Three hosts that publish as capture does, and the truth about what they published.
+import { SOCKET_CLOSE, SOCKET_CONNECT, SOCKET_USE, VIA } from '../../../schemas/events.ts';
+import { eventSubject } from '../../../schemas/subjects.ts';
+import type { Outbound } from '../../../services/runtime/bus.ts';
+import { batchBytes, end, type Row, start } from '../../unit/correlator/batches.ts';
+
+export const DRAIN_MS = 20;
+/** Short, so that a test sees requests that outlive it. */
+export const WINDOW_MS = 1_500;
+
+/** Drains from a request's start to its end; one in forty outlives the window. */
+const SHORT_DRAINS = 6;
+const LONG_DRAINS = 110;
+const STARTS_PER_DRAIN = 3;
+const BASE_NS = 1_700_000_000_000_000_000n;
+
+interface Live {
+  readonly id: number;
+  readonly path: string;
+  readonly endsAt: number;
+  flows: number;
+}
+
+export class Fleet {
+  /** Flow id's second half and host, to the path of its request, or to the reason why it has none. */
+  readonly flows = new Map<string, string>();
+  /** Path of each ended request, to the flows it had caused by then. */
+  readonly requests = new Map<string, number>();
+  private readonly hosts = ['node-a', 'node b.example', 'nöde'].map((host) => new Host(host, this));
+
+  /** What all hosts publish at one tick; `last` ends everything that is open. */
+  drain(tick: number, last = false): Outbound[] {
+    return this.hosts.flatMap((host) => host.drain(tick, last));
+  }
+}
+
+class Host {
+  private readonly host: string;
+  private readonly fleet: Fleet;
+  private seq = 0;
+  private nextRequest = 1;
+  private nextEvent = 1;
+  private live: Live[] = [];
+  private stragglers: Live[] = [];
+  private kernel: Row[] = [];
+
+  constructor(host: string, fleet: Fleet) {
+    this.host = host;
+    this.fleet = fleet;
+  }
+
+  drain(tick: number, last: boolean): Outbound[] {
+    const timeNs = BASE_NS + BigInt(tick * DRAIN_MS) * 1_000_000n;
+    const user: Row[] = [];
+    this.kernel = [];
+    // Goroutines that outlive their request: joined, but not among the flows of its row.
+    for (const request of this.stragglers) this.socket(request.id, request.path, SOCKET_USE, timeNs);
+    this.stragglers = [];
+    for (let i = 0; i < STARTS_PER_DRAIN && !last; i++) user.push(this.begin(tick, timeNs));
+    for (const request of this.live) {
+      if ((request.id + tick) % 3 !== 0 && request.endsAt !== tick) continue;
+      this.socket(request.id, request.path, tick % 2 === 0 ? SOCKET_CONNECT : SOCKET_USE, timeNs);
+      request.flows++;
+    }
+    for (const request of this.live.filter(({ endsAt }) => last || endsAt <= tick)) {
+      user.push(end(request.id, timeNs, 200));
+      this.fleet.requests.set(request.path, request.flows);
+      if (!last) this.stragglers.push(request);
+    }
+    this.live = this.live.filter(({ endsAt }) => !last && endsAt > tick);
+    this.socket(0, 'no_request', SOCKET_CONNECT, timeNs);
+    if (tick % 10 === 0) this.socket(2 ** 40 + tick, 'lost_event', SOCKET_CONNECT, timeNs);
+    this.kernel.push({ type: SOCKET_CLOSE, eventId: 2 ** 41 + tick, timeNs });
+    return [this.message('uprobe', user, timeNs), this.message('kprobe', this.kernel, timeNs)];
+  }
+
+  private begin(tick: number, timeNs: bigint): Row {
+    const id = this.nextRequest++;
+    const path = `/${this.host}/${id}`;
+    this.live.push({ id, path, endsAt: tick + (id % 40 === 0 ? LONG_DRAINS : SHORT_DRAINS), flows: 0 });
+    return start(id, timeNs, { path });
+  }
+
+  private socket(requestId: number, truth: string, type: number, timeNs: bigint): void {
+    const eventId = this.nextEvent++;
+    const via = requestId === 0 ? VIA.none : VIA.lineage;
+    const ends = {
+      localAddress: '10.0.0.7',
+      localPort: eventId & 0xffff,
+      peerAddress: '10.0.0.9',
+      peerPort: 80,
+    };
+    this.kernel.push({ type, eventId, requestId, via, depth: 1, timeNs, family: 4, ...ends });
+    this.fleet.flows.set(`${this.host} ${eventId}`, truth);
+  }
+
+  private message(kind: 'uprobe' | 'kprobe', rows: readonly Row[], uptoNs: bigint): Outbound {
+    const { host } = this;
+    const seq = ++this.seq;
+    return {
+      subject: eventSubject(kind, host),
+      schema: `${kind}.v1`,
+      data: batchBytes({ kind, host, seq, uptoNs }, rows),
+      messageId: `${host}.boot-1.${seq}`,
+      rows: rows.length,
+    };
+  }
+}

@@ -1,0 +1,100 @@
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { pack, unpack } from '../../../schemas/codec.ts';
+import { STATUS_SUBJECTS } from '../../../schemas/subjects.ts';
+import { Fleet } from './fleet.ts';
+import { Output, Rig, until } from './rig.ts';
+
+let rig: Rig;
+beforeEach(async () => {
+  rig = await Rig.open();
+});
+afterEach(() => rig.close());
+
+async function publish(fleet: Fleet, from: number, to: number): Promise<void> {
+  const publisher = rig.bus.publisher({});
+  for (let tick = from; tick < to; tick++)
+    for (const message of fleet.drain(tick)) publisher.publish(message);
+  expect(await publisher.flush(20_000)).toBe(true);
+  publisher.close();
+}
+
+it('waits for the event stream, then says that it works', async () => {
+  const states: string[] = [];
+  const counters: Record<string, number>[] = [];
+  rig.bus.subscribe(STATUS_SUBJECTS, ({ data }) => {
+    const status = unpack(data) as { state: string; counters: Record<string, number> };
+    states.push(status.state);
+    counters.push(status.counters);
+  });
+  const running = rig.correlator();
+  await until('it to wait', () => running.log().includes('cannot take the partition over yet'));
+  expect(states).toEqual(['starting']);
+  await rig.provision();
+  const fleet = new Fleet();
+  await publish(fleet, 0, 20);
+  await until('readiness', () => states.at(-1) === 'ready' && counters.at(-1)!['flows_out']! > 0);
+  expect(counters.at(-1)).toMatchObject({
+    batches_in: 120,
+    flows_out: fleet.flows.size,
+    requests_out: fleet.requests.size,
+    unattributed_no_request: 60,
+    unattributed_lost_event: 6,
+    dead_letters_malformed: 0,
+    lost_batches: 0,
+    fallen_off: 0,
+    closes: 60,
+  });
+});
+
+it('lets one of two own the partition; the other says why it ends', async () => {
+  await rig.provision();
+  const [one, other] = [rig.correlator(), rig.correlator()];
+  const fleet = new Fleet();
+  const output = new Output(rig.bus);
+  const ended = Promise.race([one, other].map(async (running) => ({ running, code: await running.exit() })));
+  for (const running of [one, other]) await until('take-over', () => running.log().includes('taken over'));
+  await publish(fleet, 0, 50);
+  const { running, code } = await ended;
+  expect(code).toBe(1);
+  expect(running.log()).toContain('"code":"FENCED"');
+  expect(running.log()).toContain('another correlator has taken over partition p.all');
+  const survivor = running === one ? other : one;
+  await publish(fleet, 50, 60);
+  await until('all flows', () => output.flows.size >= fleet.flows.size);
+  expect(new Map([...output.flows].sort())).toEqual(new Map([...fleet.flows].sort()));
+  expect(survivor.child.exitCode).toBeNull();
+});
+
+it('ends when the event stream is replaced, and begins at the first message of the new one', async () => {
+  await rig.provision();
+  const first = rig.correlator();
+  const output = new Output(rig.bus);
+  const before = new Fleet();
+  await publish(before, 0, 30);
+  await until('flows', () => output.flows.size >= before.flows.size);
+  await rig.api('STREAM.DELETE.FLOWTAG_EV');
+  await rig.api('STREAM.DELETE.FLOWTAG_FLOW');
+  await output.reader.close();
+  await rig.provision();
+  expect(await first.exit()).toBe(1);
+  expect(first.log()).toContain('"code":"STREAM_REPLACED"');
+  const anew = new Fleet();
+  const outputAnew = new Output(rig.bus);
+  await publish(anew, 0, 10);
+  const second = rig.correlator();
+  await until('flows', () => outputAnew.flows.size >= anew.flows.size);
+  expect(second.log()).toContain('stream was created anew');
+});
+
+it('begins at the first message when the checkpoint cannot be read, and says so', async () => {
+  await rig.provision();
+  const fleet = new Fleet();
+  await publish(fleet, 0, 10);
+  const positions = await rig.bus.positions('FLOWTAG_CHECKPOINT');
+  await positions.set('p.all', pack({ v: 99 }), 0);
+  const running = rig.correlator();
+  const output = new Output(rig.bus);
+  await until('all flows', () => output.flows.size >= fleet.flows.size);
+  expect(running.log()).toContain('checkpoint cannot be read');
+  expect(await running.end('SIGTERM')).toBe(0);
+});

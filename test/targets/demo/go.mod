@@ -1,0 +1,3 @@
+module flowtag.test/demo
+
+go 1.19

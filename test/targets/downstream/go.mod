@@ -1,0 +1,3 @@
+module flowtag.test/downstream
+
+go 1.19

@@ -1,0 +1,3 @@
+module flowtag.test/load
+
+go 1.19

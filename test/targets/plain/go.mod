@@ -1,0 +1,3 @@
+module flowtag.test/plain
+
+go 1.19

@@ -1,0 +1,42 @@
+import { pino } from 'pino';
+import { expect, test } from 'vitest';
+import { API_SCHEMA, apiReply } from '../../../schemas/api.ts';
+import { pack, unpack } from '../../../schemas/codec.ts';
+import { type AnswerOptions, answer } from '../../../services/sink/answer.ts';
+import { Counters } from '../../../services/sink/counters.ts';
+import { type Store, StoreError } from '../../../services/sink/store-client.ts';
+
+function options(query: Store['query']): AnswerOptions {
+  return {
+    store: () => ({ query }) as Store,
+    counters: new Counters(),
+    log: pino({ level: 'silent' }),
+    nowNs: () => 1_000n,
+  };
+}
+
+async function ask(data: Uint8Array, use = options(async () => []), schema = API_SCHEMA) {
+  const reply = await answer('flows', { schema, data }, use);
+  expect(reply.schema).toBe(API_SCHEMA);
+  return apiReply.parse(unpack(reply.data));
+}
+
+test('no rows are an answer', async () => {
+  const { rows, error } = await ask(pack({ v: 1, last: 5 }));
+  expect([rows?.length, error]).toEqual([expect.any(Number), undefined]);
+});
+
+test.each([
+  ['not a message', new Uint8Array([0xc1]), API_SCHEMA, /not MessagePack/],
+  ['another schema', pack({ v: 1, last: 5 }), 'api.v2', /api\.v2/],
+  ['unknown fields', pack({ v: 1, last: 5, drop: 'table' }), API_SCHEMA, /drop/],
+  ['a number that is none', pack({ v: 1, last: 'many' }), API_SCHEMA, /last/],
+])('%s is answered in words', async (_, data, schema, problem) => {
+  expect((await ask(data, undefined, schema)).error).toMatch(problem);
+});
+
+test('trouble with the store is in the answer, and counted', async () => {
+  const use = options(() => Promise.reject(new StoreError('STORE_AWAY', 'The store is being started.')));
+  expect((await ask(pack({ v: 1, last: 5 }), use)).error).toBe('The store is being started.');
+  expect(use.counters.read()).toEqual({ lookups: 1, lookup_errors: 1 });
+});

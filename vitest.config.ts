@@ -1,0 +1,33 @@
+import { defineConfig } from 'vitest/config';
+import { SkipReporter } from './test/support/skip-reporter.ts';
+
+// Layers that need nothing but the sources run side by side, before the others. The rest share this machine's
+// kernel, processes and two cores, and some measure: one file at a time.
+const PURE_LAYERS = ['test/unit/**/*.test.ts', 'test/contract/**/*.test.ts'];
+
+export default defineConfig({
+  test: {
+    reporters: ['default', new SkipReporter()],
+    projects: [
+      {
+        test: {
+          name: 'pure',
+          include: PURE_LAYERS,
+          testTimeout: 20_000,
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        test: {
+          name: 'host',
+          include: ['test/**/*.test.ts'],
+          exclude: PURE_LAYERS,
+          fileParallelism: false,
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          sequence: { groupOrder: 1 },
+        },
+      },
+    ],
+  },
+});
