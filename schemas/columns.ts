@@ -140,28 +140,39 @@ export class StringWriter {
   private readonly offsets: Uint32Array;
   private bytes = Buffer.alloc(4096);
   private end = 0;
+  private rows = 0; // whose end is in `offsets`
 
   constructor(capacity: number) {
     this.offsets = new Uint32Array(capacity + 1);
   }
 
   set(row: number, text: string): void {
+    this.skipTo(row);
     this.reserve(3 * text.length);
     this.end += this.bytes.write(text, this.end);
-    this.offsets[row + 1] = this.end;
+    this.rows = row + 1;
+    this.offsets[this.rows] = this.end;
   }
 
   setBytes(row: number, source: Uint8Array, start: number, end: number): void {
+    this.skipTo(row);
     this.reserve(end - start);
     for (let at = start; at < end; at++) this.bytes[this.end++] = source[at]!;
-    this.offsets[row + 1] = this.end;
+    this.rows = row + 1;
+    this.offsets[this.rows] = this.end;
   }
 
   take(n: number): [Uint8Array, Uint8Array] {
+    this.skipTo(n);
     const offsets = new Uint8Array(this.offsets.buffer.slice(0, 4 * (n + 1)));
     const text = new Uint8Array(this.bytes.subarray(0, this.end));
     this.end = 0;
+    this.rows = 0;
     return [offsets, text];
+  }
+
+  private skipTo(row: number): void {
+    while (this.rows < row) this.offsets[++this.rows] = this.end;
   }
 
   private reserve(length: number): void {

@@ -72,9 +72,12 @@ export const KPROBE_COLUMNS = {
   durationNs: 'u64', // of a connect: its latency, 0 unknown
 } as const satisfies ColumnSpec;
 
+/** MessagePack can carry larger integers than it can be made to write: whoever passed one on would fail. */
+const epochNs = z.bigint().nonnegative().max(0xffff_ffff_ffff_ffffn);
+
 /** Counts since this run of capture began; captured = published + dropped. */
 export const ledger = z.object({
-  sinceNs: z.bigint(),
+  sinceNs: epochNs,
   captured: z.record(z.string(), z.number().int().nonnegative()),
   dropped: z.record(z.string(), z.number().int().nonnegative()),
 });
@@ -87,8 +90,8 @@ const envelope = z.object({
   host: name,
   boot: name,
   seq: z.number().int().positive(),
-  fromNs: z.bigint(),
-  uptoNs: z.bigint(),
+  fromNs: epochNs,
+  uptoNs: epochNs,
   n: z.number().int().min(0).max(65_535),
   ledger,
   processes: z.number().int().min(0).max(65_535),

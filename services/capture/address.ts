@@ -31,9 +31,7 @@ function longestZeroRun(groups: readonly number[]): [start: number, length: numb
 
 /** Splits Go's `host:port` or `[host%zone]:port`; the text as it is and port 0 when it is neither. */
 export function splitHostPort(text: string): { address: string; port: number } {
-  const colon = text.lastIndexOf(':');
-  const port = Number(text.slice(colon + 1));
-  if (colon < 0 || !Number.isInteger(port) || port < 0 || port > 65_535) return { address: text, port: 0 };
-  const host = text.slice(0, colon);
-  return { address: host.startsWith('[') && host.endsWith(']') ? host.slice(1, -1) : host, port };
+  const match = /^(?:\[([^\]]*)\]|([^:]*)):(\d{1,5})$/.exec(text);
+  const port = Number(match?.[3]);
+  return match && port <= 65_535 ? { address: match[1] ?? match[2]!, port } : { address: text, port: 0 };
 }

@@ -19,6 +19,11 @@ import {
 
 const AF_INET = 2;
 const TWO_32 = 0x1_0000_0000;
+/** Of one batch: with 4096 rows of numbers it stays below 1 MiB, what a NATS server takes unless told otherwise. */
+const MAX_TEXT_BYTES = 1 << 19;
+/** W3C Trace Context: `<version>-<trace id>-<span id>-<flags>`; ff, zero ids and a longer version 00 are invalid. */
+const TRACEPARENT =
+  /^(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(?:-|$)/;
 const SOCKET_TYPES: Readonly<Record<number, number>> = {
   [EVENT_TYPE.EVENT_SOCKET_CONNECT]: SOCKET_CONNECT,
   [EVENT_TYPE.EVENT_SOCKET_USE]: SOCKET_USE,
@@ -34,6 +39,7 @@ export class EventDecoder {
   /** Records of a type or length that this version does not know. */
   unknown = 0;
   private readonly processIndex: ProcessIndex;
+  private textBytes = 0; // of the uprobe batch being filled
   private bytes = Buffer.alloc(0);
   private words = new Uint32Array(0);
   private zeroLow = 0;
@@ -58,7 +64,9 @@ export class EventDecoder {
   }
 
   get full(): boolean {
-    return this.uprobe.n === this.uprobe.capacity || this.kprobe.n === this.kprobe.capacity;
+    const { uprobe, kprobe } = this;
+    if (uprobe.n === uprobe.capacity || kprobe.n === kprobe.capacity) return true;
+    return uprobe.n > 0 && this.textBytes > MAX_TEXT_BYTES;
   }
 
   accept(offset: number, length: number): void {
@@ -72,6 +80,8 @@ export class EventDecoder {
   private requestStart(at: number): void {
     const { columns: c, n } = this.uprobe;
     const { bytes } = this;
+    if (n === 0) this.textBytes = 0;
+    this.textBytes += this.textLength(at);
     c.type[n] = REQUEST_START;
     c.process[n] = this.processIndex('uprobe', this.u32(at + START.tgid), bytes[at + START.binary]!);
     c.tid[n] = this.u32(at + START.tid);
@@ -96,12 +106,19 @@ export class EventDecoder {
     this.uprobe.n++;
   }
 
-  /** W3C Trace Context: `00-<trace id>-<span id>-<flags>`; anything else leaves both empty. */
+  private textLength(at: number): number {
+    const { bytes } = this;
+    const short =
+      bytes[at + START.method_len]! + bytes[at + START.host_len]! + bytes[at + START.peer_len]! + 48; // 48: both ids
+    return short + bytes.readUInt16LE(at + START.path_len) + bytes.readUInt16LE(at + START.query_len);
+  }
+
+  /** Anything but a valid traceparent leaves both ids empty. */
   private traceContext(at: number, n: number): void {
     const { columns: c } = this.uprobe;
     const start = at + START.traceparent;
     const text = this.bytes.toString('latin1', start, start + this.bytes[at + START.traceparent_len]!);
-    const match = /^[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}/.exec(text);
+    const match = TRACEPARENT.exec(text);
     c.traceId.set(n, match?.[1] ?? '');
     c.spanId.set(n, match?.[2] ?? '');
   }

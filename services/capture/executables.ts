@@ -34,6 +34,13 @@ export interface Refusal {
   readonly notGo: boolean;
 }
 
+const CROWDED: Refusal = {
+  reason: `${MAX_EXECUTABLES} executables are probed already: name fewer targets`,
+  notGo: false,
+};
+/** The process ended meanwhile, or we were short of something: the next process of that file may fare better. */
+const PASSING = new Set(['ENOENT', 'ESRCH', 'EMFILE', 'ENFILE', 'ENOMEM']);
+
 interface Attached extends Executable {
   readonly link: BpfLink;
   unwantedScans: number;
@@ -75,6 +82,7 @@ export class Executables {
       return await this.attach(key, path, readPath, pid);
     } catch (error) {
       const refusal = refusalOf(error);
+      if (isPassing(error)) return refusal;
       if (this.refused.size >= 4 * MAX_EXECUTABLES) this.refused.delete(this.refused.keys().next().value!);
       this.refused.set(key, refusal);
       return refusal;
@@ -91,6 +99,8 @@ export class Executables {
       await executable.link.detach();
       gone.push(executable);
     }
+    if (gone.length > 0)
+      for (const [key, refusal] of this.refused) if (refusal === CROWDED) this.refused.delete(key);
     return gone;
   }
 
@@ -114,12 +124,11 @@ export class Executables {
     const used = new Set([...this.attached.values()].map(({ index }) => index));
     // The one not used for longest would be kinder to late events; executables change too rarely to matter.
     for (let index = 0; index < MAX_EXECUTABLES; index++) if (!used.has(index)) return index;
-    throw new GoBinaryError(
-      'not_attachable',
-      `${MAX_EXECUTABLES} executables are probed already: name fewer targets`,
-    );
+    throw new CrowdedError();
   }
 }
+
+class CrowdedError extends Error {}
 
 export function isRefusal(result: Executable | Refusal): result is Refusal {
   return 'reason' in result;
@@ -143,7 +152,13 @@ function sitesOf(binary: GoBinary, index: number): Pick<UprobeSites, 'offsets' |
   };
 }
 
+function isPassing(error: unknown): boolean {
+  const { code, cause } = error as NodeJS.ErrnoException;
+  return PASSING.has(code ?? (cause as NodeJS.ErrnoException | undefined)?.code ?? '');
+}
+
 function refusalOf(error: unknown): Refusal {
+  if (error instanceof CrowdedError) return CROWDED;
   if (error instanceof GoBinaryError)
     return { reason: error.message, notGo: ['not_elf', 'not_go', 'no_net_http'].includes(error.reason) };
   if (error instanceof BpfError) return { reason: error.message, notGo: false };

@@ -76,8 +76,18 @@ export function serviceName(environ: string): string | undefined {
     variables.find((variable) => variable.startsWith(`${name}=`))?.slice(name.length + 1);
   const attribute = value('OTEL_RESOURCE_ATTRIBUTES')
     ?.split(',')
-    .find((pair) => pair.trim().startsWith('service.name='));
-  return value('OTEL_SERVICE_NAME') || attribute?.trim().slice('service.name='.length) || undefined;
+    .map((pair) => pair.split('='))
+    .find(([key]) => key!.trim() === 'service.name');
+  return value('OTEL_SERVICE_NAME') || percentDecoded(attribute?.slice(1).join('=').trim()) || undefined;
+}
+
+/** Values of resource attributes are percent-encoded; one that is not is taken as it stands. */
+function percentDecoded(text = ''): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 /** The 64 hex digits that Docker, containerd and CRI-O put into the cgroup path; '' outside a container. */

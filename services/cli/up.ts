@@ -90,9 +90,7 @@ export async function up(options: UpOptions, context: VerbContext, programs = IN
   try {
     tree.defer(await claimDataDir(dataDir));
     await bringUp({ options, context, programs, tree, dataDir, end });
-    await ended(
-      options.duration === undefined ? end : AbortSignal.any([end, AbortSignal.timeout(options.duration)]),
-    );
+    await ended(end, options.duration);
   } catch (error) {
     if (!end.aborted) throw error; // after an interrupt, a step that was cut short is no failure
   } finally {
@@ -164,10 +162,16 @@ function makeLogFolder(dataDir: string): string {
   return folder;
 }
 
-function ended(signal: AbortSignal): Promise<void> {
-  return new Promise((done) => {
-    if (signal.aborted) done();
-    else signal.addEventListener('abort', () => done(), { once: true });
+/** Not AbortSignal.timeout inside AbortSignal.any: in Node 20 it is collected as garbage and never fires. */
+function ended(signal: AbortSignal, withinMs?: number): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = withinMs === undefined ? undefined : setTimeout(resolve, withinMs);
+    const end = () => {
+      clearTimeout(timer);
+      resolve();
+    };
+    if (signal.aborted) end();
+    else signal.addEventListener('abort', end, { once: true });
   });
 }
 

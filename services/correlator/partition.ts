@@ -34,14 +34,14 @@ const CHECKPOINT_BUCKET = 'FLOWTAG_CHECKPOINT';
 const QUEUE_BYTES = 64 << 20;
 const RETRY_MS = 1_000;
 
-/** Waits for the bus and the event stream for as long as `signal` allows; undefined when it aborts first. */
+/** Waits for the bus for as long as `signal` allows; undefined when it aborts first. Throws STREAM_MISMATCH. */
 export async function openPartition(options: PartitionOptions): Promise<Partition | undefined> {
   let said = '';
   while (!options.signal.aborted) {
     try {
       return await takeOver(options);
     } catch (error) {
-      if (!(error instanceof BusError)) throw error;
+      if (!(error instanceof BusError) || error.code === 'STREAM_MISMATCH') throw error;
       if (error.message !== said)
         options.log.warn({ problem: error.message }, 'cannot take the partition over yet, retrying');
       said = error.message;
@@ -54,9 +54,10 @@ export async function openPartition(options: PartitionOptions): Promise<Partitio
 async function takeOver(options: PartitionOptions): Promise<Partition> {
   const { bus, log, key, streams } = options;
   await provisionStreams(bus, streams);
-  const stream = await bus.streamState(EVENT_STREAM);
   const positions = await bus.positions(CHECKPOINT_BUCKET);
   const saved = await positions.get(key);
+  // After the checkpoint: a predecessor that still works must not seem to have read beyond the stream's end.
+  const stream = await bus.streamState(EVENT_STREAM);
   const decoded = saved && decodeCheckpoint(saved.value);
   // Beginning at the stream's first message is safe, only slow: every row may have been published before, and says so.
   if (typeof decoded === 'string')

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { pack, unpack } from '../../../schemas/codec.ts';
+import { type Status, status } from '../../../schemas/status.ts';
 import { STATUS_SUBJECTS } from '../../../schemas/subjects.ts';
 import { Fleet } from './fleet.ts';
 import { Output, Rig, until } from './rig.ts';
@@ -18,22 +19,19 @@ async function publish(fleet: Fleet, from: number, to: number): Promise<void> {
   publisher.close();
 }
 
-it('waits for the event stream, then says that it works', async () => {
-  const states: string[] = [];
-  const counters: Record<string, number>[] = [];
-  rig.bus.subscribe(STATUS_SUBJECTS, ({ data }) => {
-    const status = unpack(data) as { state: string; counters: Record<string, number> };
-    states.push(status.state);
-    counters.push(status.counters);
-  });
+it('makes the streams, then says what it does', async () => {
+  const reports: Status[] = [];
+  rig.bus.subscribe(STATUS_SUBJECTS, ({ data }) => reports.push(status.parse(unpack(data))));
   const running = rig.correlator();
-  await until('it to wait', () => running.log().includes('cannot take the partition over yet'));
-  expect(states).toEqual(['starting']);
-  await rig.provision();
+  await until('take-over', () => running.log().includes('taken over'));
   const fleet = new Fleet();
   await publish(fleet, 0, 20);
-  await until('readiness', () => states.at(-1) === 'ready' && counters.at(-1)!['flows_out']! > 0);
-  expect(counters.at(-1)).toMatchObject({
+  await until(
+    'readiness',
+    () => reports.at(-1)?.state === 'ready' && reports.at(-1)!.counters.flows_out! > 0,
+  );
+  expect(reports[0]).toMatchObject({ role: 'correlator', host: 'rig', state: 'starting', counters: {} });
+  expect(reports.at(-1)!.counters).toMatchObject({
     batches_in: 120,
     flows_out: fleet.flows.size,
     requests_out: fleet.requests.size,
@@ -44,6 +42,14 @@ it('waits for the event stream, then says that it works', async () => {
     fallen_off: 0,
     closes: 60,
   });
+});
+
+it('ends when a stream is not as configured', async () => {
+  await rig.provision();
+  const running = rig.correlator('--event-mib', '3');
+  expect(await running.exit()).toBe(1);
+  expect(running.log()).toContain('"code":"STREAM_MISMATCH"');
+  expect(await rig.correlator('--event-mib', 'many').exit()).toBe(2);
 });
 
 it('lets one of two own the partition; the other says why it ends', async () => {

@@ -4,14 +4,15 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
-import { decodeRows, FLOW_FIELDS, FLOW_SCHEMA, REQUEST_FIELDS } from '../../../schemas/rows.ts';
+import { decodeRows, FLOW_FIELDS, FLOW_SCHEMA, REQUEST_FIELDS, type RowOf } from '../../../schemas/rows.ts';
+import { FLOW_SUBJECTS } from '../../../schemas/subjects.ts';
+import { correlatorOptions, streamLimits } from '../../../services/correlator/config.ts';
 import { type Bus, type BusMessage, connectBus, type Reader } from '../../../services/runtime/bus.ts';
 import { provisionStreams } from '../../../services/runtime/bus-streams.ts';
 import { type NatsServer, startNatsServer } from '../../support/nats-server.ts';
 import { WINDOW_MS } from './fleet.ts';
 
 const ENTRY = join(import.meta.dirname, 'correlator.ts');
-const LIMITS = { eventBytes: 256 << 20, eventAgeMs: 3_600_000, flowBytes: 256 << 20, flowAgeMs: 3_600_000 };
 export const quiet = pino({ level: 'silent' });
 
 export interface Running {
@@ -38,13 +39,9 @@ export class Rig {
     this.bus = bus;
   }
 
-  async provision(): Promise<void> {
-    await provisionStreams(this.bus, LIMITS);
-    // The server must not hide what is published twice: the tests are to see it.
-    await this.api('STREAM.UPDATE.FLOWTAG_FLOW', {
-      ...(await this.api('STREAM.INFO.FLOWTAG_FLOW')).config,
-      duplicate_window: 100_000_000,
-    });
+  /** The streams as the correlator would make them, so that a test can publish before it starts. */
+  provision(): Promise<void> {
+    return provisionStreams(this.bus, streamLimits(correlatorOptions.parse({})));
   }
 
   async api(verb: string, body: object = {}): Promise<{ config?: object; error?: unknown }> {
@@ -52,8 +49,8 @@ export class Rig {
     return JSON.parse(Buffer.from(reply.data).toString());
   }
 
-  correlator(): Running {
-    const options = ['--server', this.server.url, '--window-ms', String(WINDOW_MS), '--host', 'rig'];
+  correlator(...more: readonly string[]): Running {
+    const options = ['--server', this.server.url, '--window-ms', String(WINDOW_MS), '--host', 'rig', ...more];
     const command = ['--pdeathsig', 'KILL', '--', process.execPath, '--import', 'tsx', ENTRY, ...options];
     const cwd = join(import.meta.dirname, '../../..');
     const child = spawn('setpriv', command, { stdio: ['ignore', 'ignore', 'pipe'], cwd });
@@ -86,56 +83,63 @@ export class Rig {
   }
 }
 
-/** What came out, as a consumer sees it that looks at the ids. */
+/** What came out: in the stream, and on the wire before the server drops repeats. */
 export class Output {
-  /** Flow id and host, to path or reason. */
+  /** Of the stream. Host and event id, to path or reason. */
   readonly flows = new Map<string, string>();
+  /** Of the stream. Path to number of flows. */
   readonly requests = new Map<string, number>();
-  /** Rows that came again in a message that said they might. */
-  repeated = 0;
-  /** Rows that came again without a word. */
-  readonly surprises: string[] = [];
+  /** Rows that are in the stream twice. */
+  readonly storedTwice: string[] = [];
+  /** Rows that were published again in a message that says so, and in one that does not. */
+  readonly publishedAgain = { flagged: 0, unflagged: 0 };
   readonly reader: Reader;
-  private readonly seen = new Set<string>();
+  private readonly published = new Set<string>();
 
   constructor(bus: Bus) {
     this.reader = bus.reader({
       stream: 'FLOWTAG_FLOW',
       filter: '>',
       startSeq: 1,
-      onMessage: (message) => this.accept(message),
+      onMessage: (message) => this.onStored(message),
       log: quiet,
     });
+    for (const subjects of FLOW_SUBJECTS) bus.subscribe(subjects, (message) => this.onPublished(message));
   }
 
-  private accept(message: BusMessage): void {
-    const replay = message.header('Flowtag-Replay') === '1';
-    if (message.schema === FLOW_SCHEMA) {
-      for (const row of rowsOf(FLOW_FIELDS, message.data)) {
-        const event = Number.parseInt(row['flowtag.flow.id']!.slice(16), 16);
-        const key = `${row['host.name']} ${event}`;
-        if (this.isNew(key, replay))
-          this.flows.set(key, row['url.path'] ?? row['flowtag.attribution.reason']!);
-      }
-      return;
+  private onStored(message: BusMessage): void {
+    for (const { key, path, value } of rowsOf(message)) {
+      const rows: Map<string, string | number> = typeof value === 'number' ? this.requests : this.flows;
+      const name = typeof value === 'number' ? path : key;
+      if (rows.has(name)) this.storedTwice.push(name);
+      rows.set(name, value);
     }
-    for (const row of rowsOf(REQUEST_FIELDS, message.data))
-      if (this.isNew(`request ${row['url.path']}`, replay))
-        this.requests.set(row['url.path']!, row['flowtag.request.flows']!);
   }
 
-  private isNew(key: string, replay: boolean): boolean {
-    if (!this.seen.has(key)) {
-      this.seen.add(key);
-      return true;
+  private onPublished(message: BusMessage): void {
+    const flagged = message.header('Flowtag-Replay') === '1';
+    for (const { key } of rowsOf(message)) {
+      if (this.published.has(key)) this.publishedAgain[flagged ? 'flagged' : 'unflagged']++;
+      this.published.add(key);
     }
-    if (replay) this.repeated++;
-    else this.surprises.push(key);
-    return false;
   }
 }
 
-function rowsOf<F extends typeof FLOW_FIELDS | typeof REQUEST_FIELDS>(fields: F, data: Uint8Array) {
+/** `value`: of a flow its path or reason, of a request its number of flows. */
+function rowsOf({ schema, data }: BusMessage): { key: string; path: string; value: string | number }[] {
+  if (schema === FLOW_SCHEMA)
+    return decoded(FLOW_FIELDS, data).map((row) => {
+      const event = Number.parseInt(row['flowtag.flow.id']!.slice(16), 16);
+      const value = row['url.path'] ?? row['flowtag.attribution.reason']!;
+      return { key: `${row['host.name']} ${event}`, path: value, value };
+    });
+  return decoded(REQUEST_FIELDS, data).map((row) => {
+    const path = row['url.path']!;
+    return { key: `request ${path}`, path, value: row['flowtag.request.flows']! };
+  });
+}
+
+function decoded<F extends Parameters<typeof decodeRows>[0]>(fields: F, data: Uint8Array): RowOf<F>[] {
   const rows = decodeRows(fields, data);
   if (typeof rows === 'string') throw new Error(rows);
   return rows;
