@@ -3,6 +3,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import { release } from 'node:os';
 import { z } from 'zod';
+import type { Check } from '../../schemas/check.ts';
 import { loadConfig } from '../runtime/config.ts';
 import { ConfigError, FlowtagError } from '../runtime/errors.ts';
 import { type GoBinary, readGoBinary } from './go/read-go-binary.ts';
@@ -11,14 +12,6 @@ import { objectPath } from './object-path.ts';
 import { Probes } from './probes.ts';
 import { cgroup2Path, listProcesses } from './proc.ts';
 import { isTarget, parseTarget } from './targets.ts';
-
-export interface Check {
-  readonly name: string;
-  readonly state: 'ok' | 'warn' | 'fail';
-  readonly detail: string;
-  /** What to do about it; '' when it is ok. */
-  readonly cure: string;
-}
 
 const BTF = '/sys/kernel/btf/vmlinux';
 const MAX_PER_GLOB = 20;

@@ -81,11 +81,7 @@ export class Executables {
     try {
       return await this.attach(key, path, readPath, pid);
     } catch (error) {
-      const refusal = refusalOf(error);
-      if (isPassing(error)) return refusal;
-      if (this.refused.size >= 4 * MAX_EXECUTABLES) this.refused.delete(this.refused.keys().next().value!);
-      this.refused.set(key, refusal);
-      return refusal;
+      return isPassing(error) ? refusalOf(error) : this.refuse(key, refusalOf(error));
     }
   }
 
@@ -109,9 +105,15 @@ export class Executables {
     this.attached.clear();
   }
 
-  private async attach(key: string, path: string, readPath: string, pid?: number): Promise<Executable> {
+  private async attach(
+    key: string,
+    path: string,
+    readPath: string,
+    pid?: number,
+  ): Promise<Executable | Refusal> {
     const binary = await readGoBinary(readPath, { allowUnknownGo: this.allowUnknownGo });
     const index = this.freeIndex();
+    if (index === undefined) return this.refuse(key, CROWDED);
     this.attacher.setBinary(index, binary.offsets);
     const link = this.attacher.attachUprobes({ path: readPath, ...sitesOf(binary, index), pid });
     const executable = { path, index, goVersion: binary.goVersion, link, unwantedScans: 0 };
@@ -120,15 +122,19 @@ export class Executables {
     return executable;
   }
 
-  private freeIndex(): number {
+  private refuse(key: string, refusal: Refusal): Refusal {
+    if (this.refused.size >= 4 * MAX_EXECUTABLES) this.refused.delete(this.refused.keys().next().value!);
+    this.refused.set(key, refusal);
+    return refusal;
+  }
+
+  private freeIndex(): number | undefined {
     const used = new Set([...this.attached.values()].map(({ index }) => index));
     // The one not used for longest would be kinder to late events; executables change too rarely to matter.
     for (let index = 0; index < MAX_EXECUTABLES; index++) if (!used.has(index)) return index;
-    throw new CrowdedError();
+    return undefined;
   }
 }
-
-class CrowdedError extends Error {}
 
 export function isRefusal(result: Executable | Refusal): result is Refusal {
   return 'reason' in result;
@@ -158,7 +164,6 @@ function isPassing(error: unknown): boolean {
 }
 
 function refusalOf(error: unknown): Refusal {
-  if (error instanceof CrowdedError) return CROWDED;
   if (error instanceof GoBinaryError)
     return { reason: error.message, notGo: ['not_elf', 'not_go', 'no_net_http'].includes(error.reason) };
   if (error instanceof BpfError) return { reason: error.message, notGo: false };

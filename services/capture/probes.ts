@@ -170,7 +170,7 @@ export function asProbeError(error: unknown): unknown {
   if (refused)
     return new FlowtagError(
       'NOT_PERMITTED',
-      `${error.operation}: not permitted; run as root, or see: flowtag doctor`,
+      `${error.operation}: not permitted; run as root`,
       {
         cause: error,
         exitCode: 3,

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { loadConfig, sharedOptions } from '../runtime/config.ts';
 import { FlowtagError } from '../runtime/errors.ts';
 import { VERSION } from '../runtime/version.ts';
+import { addDoctor } from './doctor.ts';
 import { type Interrupts, watchSignals } from './interrupts.ts';
 import { LineOutput } from './line-output.ts';
 import { addLookup } from './lookup.ts';
@@ -86,6 +87,7 @@ function buildProgram(terminal: Terminal, run: RunVerb): Command {
   addUp(program, run);
   addObserve(program, run);
   addLookup(program, run);
+  addDoctor(program, run);
   addServices(program);
   return program;
 }
@@ -96,6 +98,7 @@ Examples:
   flowtag up --target /usr/local/bin/server      the same for a Go server of your own
   flowtag observe -f                             flows as they come
   flowtag lookup 10.0.0.7:40522                  which request made this connection
+  flowtag doctor --target /usr/local/bin/server  can this host and this server be probed
 
 Every option of connection also has an environment name: FLOWTAG_SERVER, FLOWTAG_DATA_DIR; NO_COLOR is honoured.
 Exit codes: 0 done, 1 failed or not found, 2 usage or configuration, 3 not permitted or unsupported host.`;

@@ -83,7 +83,8 @@ function text(strings: Buffer, offset: number): string {
 
 /** A section of a 64-bit little-endian ELF file by name. */
 function sectionOf(elf: Buffer, wanted: string): Buffer | undefined {
-  if (elf.length < 64 || elf.readUInt32BE(0) !== 0x7f454c46) throw new Error('the BPF object is not an ELF file');
+  if (elf.length < 64 || elf.readUInt32BE(0) !== 0x7f454c46)
+    throw new Error('the BPF object is not an ELF file');
   const table = Number(elf.readBigUInt64LE(40));
   const entrySize = elf.readUInt16LE(58);
   const count = elf.readUInt16LE(60);

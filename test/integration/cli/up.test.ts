@@ -12,11 +12,18 @@ import { type UpOptions, up } from '../../../services/cli/up.ts';
 import { readUpRecord } from '../../../services/cli/up-record.ts';
 import { eventually, runCommand } from './command-line.ts';
 
+interface RunningUp {
+  readonly text: { stdout: string; stderr: string };
+  readonly stop: AbortController;
+  readonly kill: AbortController;
+  readonly stdout: PassThrough;
+  readonly code: Promise<number>;
+}
 type Behaviour = { notes?: string[]; fail?: number };
 
 let dataDir: string;
 let behaviour: Record<string, Behaviour>;
-const running: ReturnType<typeof startUp>[] = [];
+const running: RunningUp[] = [];
 
 beforeEach(() => {
   dataDir = mkdtempSync(join(tmpdir(), 'flowtag-up-'));
@@ -41,7 +48,7 @@ const programs = {
   }),
 };
 
-function startUp(change: Partial<UpOptions> = {}) {
+function startUp(change: Partial<UpOptions> = {}): RunningUp {
   const [stdout, stderr] = [new PassThrough(), new PassThrough()];
   const text = { stdout: '', stderr: '' };
   stdout.on('data', (chunk) => {

@@ -1,0 +1,70 @@
+// Truth against answers: what the downstream logged for each connection, and what somebody says caused it.
+import { decodeEvents, REQUEST_START, SOCKET_CONNECT } from '../../schemas/events.ts';
+import type { BusMessage } from '../../services/runtime/bus.ts';
+import type { DownstreamRequest } from './targets.ts';
+import { type FlowJson, localEnd } from './up.ts';
+
+export interface Score {
+  /** Of the connections that the downstream saw: with exactly one answer, and that the right one. */
+  readonly right: number;
+  readonly wrong: number;
+  readonly missing: number;
+  readonly repeated: number;
+  readonly of: number;
+}
+
+/** `answers`: the path that is said to have caused the connection from a local end, possibly several. */
+export function score(
+  truth: readonly DownstreamRequest[],
+  answers: readonly { readonly local: string; readonly path: string | undefined }[],
+): Score {
+  const byLocal = new Map<string, (string | undefined)[]>();
+  for (const { local, path } of answers) byLocal.set(local, [...(byLocal.get(local) ?? []), path]);
+  const result = { right: 0, wrong: 0, missing: 0, repeated: 0, of: truth.length };
+  for (const { peer, requestPath } of truth) {
+    const paths = byLocal.get(peer) ?? [];
+    if (paths.length === 0) result.missing++;
+    else if (paths.length > 1) result.repeated++;
+    else if (paths[0] === requestPath.split('?')[0]) result.right++;
+    else result.wrong++;
+  }
+  return result;
+}
+
+export function flowAnswers(flows: readonly FlowJson[]): { local: string; path: string | undefined }[] {
+  return flows.map((flow) => ({ local: localEnd(flow), path: flow['url.path'] as string | undefined }));
+}
+
+/** The rule of the script that flowtag began as: a connection belongs to the process's latest request. */
+export class PidKeyed {
+  private readonly events: { timeNs: bigint; pid: number; path?: string; local?: string }[] = [];
+
+  /** A message of `flowtag.ev.>`. */
+  accept({ data }: BusMessage): void {
+    const batch = decodeEvents(data);
+    if (typeof batch === 'string') throw new Error(batch);
+    for (let row = 0; row < batch.n; row++) {
+      const timeNs = batch.rows.timeNs.bigint(row);
+      const pid = batch.process['process.pid'][batch.rows.process[row]!]!;
+      const type = batch.rows.type[row];
+      if (batch.kind === 'uprobe' && type === REQUEST_START)
+        this.events.push({ timeNs, pid, path: batch.rows.path.get(row) });
+      if (batch.kind === 'kprobe' && type === SOCKET_CONNECT)
+        this.events.push({
+          timeNs,
+          pid,
+          local: `${batch.rows.localAddress.get(row)}:${batch.rows.localPort[row]}`,
+        });
+    }
+  }
+
+  answers(): { local: string; path: string | undefined }[] {
+    const latest = new Map<number, string>();
+    const answers: { local: string; path: string | undefined }[] = [];
+    for (const event of this.events.sort((a, b) => Number(a.timeNs - b.timeNs))) {
+      if (event.path !== undefined) latest.set(event.pid, event.path);
+      if (event.local !== undefined) answers.push({ local: event.local, path: latest.get(event.pid) });
+    }
+    return answers;
+  }
+}
