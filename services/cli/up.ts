@@ -1,6 +1,6 @@
 // `flowtag up`: everything on this machine in one process tree, flows printed as they come.
-import { mkdirSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { existsSync, mkdirSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 import { Option, type Command as Verb } from 'commander';
 import type { Flow } from '../../schemas/rows.ts';
 import { FlowtagError } from '../runtime/errors.ts';
@@ -151,7 +151,7 @@ async function bringUp({ options, context, programs, tree, dataDir, end }: Run):
 function makeLogFolder(dataDir: string): string {
   const folder = join(dataDir, 'log');
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 }); // captured paths are nobody else's business
+    makeFolders(folder);
   } catch (cause) {
     throw new FlowtagError(
       'DATA_DIR',
@@ -163,6 +163,13 @@ function makeLogFolder(dataDir: string): string {
 }
 
 /** Not AbortSignal.timeout inside AbortSignal.any: in Node 20 it is collected as garbage and never fires. */
+/** Not by `recursive`: Node 20 then tries for ever where a file system answers ENOENT, as /proc does. */
+function makeFolders(folder: string): void {
+  if (existsSync(folder)) return;
+  makeFolders(dirname(folder));
+  mkdirSync(folder, { mode: 0o700 }); // captured paths are nobody else's business
+}
+
 function ended(signal: AbortSignal, withinMs?: number): Promise<void> {
   return new Promise((resolve) => {
     const timer = withinMs === undefined ? undefined : setTimeout(resolve, withinMs);

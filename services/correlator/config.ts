@@ -20,7 +20,7 @@ export const correlatorOptions = z.object({
     .min(1_000)
     .max(10_000_000)
     .default(1_000_000)
-    .describe('requests remembered at once, about 1 kB each; beyond that the oldest fall off'),
+    .describe('requests remembered at once, about 0.6 kB each; beyond that the oldest fall off'),
   eventMib: megabytes(1_024).describe(
     'size of the stream of events in MiB; beyond it the oldest are discarded',
   ),

@@ -17,7 +17,8 @@ import {
 import type { FinishedRequest, Flow } from '../../schemas/rows.ts';
 import { AgeQueue } from './age-queue.ts';
 import { type Attribution, attributionOf, EXPIRED, LOST_EVENT, withoutRequest } from './attribution.ts';
-import { BootState } from './boot-state.ts';
+import type { BootState } from './boot-state.ts';
+import { Boots } from './boots.ts';
 import { flowRow, type SocketBatch } from './flow-row.ts';
 import { type JoinCounters, newCounters } from './join-counters.ts';
 import type { JoinState } from './join-state.ts';
@@ -49,7 +50,7 @@ const NOTHING: Joined = { flows: [], requests: [], uncertain: false };
 export class Join {
   counters: JoinCounters = newCounters();
   private readonly limits: JoinLimits;
-  private readonly boots = new Map<string, BootState>();
+  private readonly boots: Boots;
   private readonly byStart = new AgeQueue<Request>();
   private evictedThrough = -1;
   /** What a checkpoint said, until the messages it covers have been read again. */
@@ -57,6 +58,7 @@ export class Join {
 
   constructor(limits: JoinLimits) {
     this.limits = limits;
+    this.boots = new Boots(limits.maxBoots, (boot) => this.forgetBoot(boot));
   }
 
   /** Open requests and those that ended within the window. */
@@ -70,7 +72,7 @@ export class Join {
 
   /** The next batch of the stream. `seq` is its position there, `host` what the bus vouches for. */
   accept(host: string, batch: EventBatch, seq: number): Joined {
-    const boot = this.bootOf(host, batch.boot, seq);
+    const boot = this.boots.hear(host, batch.boot, seq);
     const lost = boot.sequence.lost;
     const arrival = boot.sequence.accept(batch.ledger.sinceNs, batch.seq);
     this.counters.lostBatches += boot.sequence.lost - lost;
@@ -97,10 +99,7 @@ export class Join {
 
   /** Forgets boots of which nothing came for `silentNs`, by a clock that need not agree with theirs. */
   expire(nowNs: bigint): void {
-    for (const boot of this.boots.values()) {
-      if (boot.silentSinceNs === undefined) boot.silentSinceNs = nowNs;
-      else if (nowNs - boot.silentSinceNs > this.limits.silentNs) this.drop(boot);
-    }
+    this.boots.dropSilent(nowNs, this.limits.silentNs);
   }
 
   /** For a successor that reads the messages from `replayFrom` on again; at most `maxCarried` requests. */
@@ -120,7 +119,7 @@ export class Join {
     const overflow = Math.max(0, old.length - maxCarried);
     for (let i = 0; i < overflow; i++) noteFallen(fallen, old[i]!);
     const kept = old.slice(overflow).sort((a, b) => a.order - b.order);
-    const boots = [...this.boots.values()];
+    const boots = this.boots.all;
     const index = new Map(boots.map((boot, i) => [boot, i]));
     return {
       boots: boots.map((boot) => ({
@@ -144,10 +143,9 @@ export class Join {
     this.resuming = state;
     this.evictedThrough = state.evictedThrough;
     const boots = state.boots.map((saved) => {
-      const boot = new BootState(saved.host, saved.boot);
+      const boot = this.boots.add(saved.host, saved.boot);
       boot.watermarkNs = saved.watermarkNs;
       boot.fallenId = saved.fallenId;
-      this.boots.set(keyOf(saved.host, saved.boot), boot);
       return boot;
     });
     const requests = state.carried.map((one) => carryRequest(one, boots[one.boot]!));
@@ -165,10 +163,10 @@ export class Join {
   resumed(): void {
     if (this.resuming === undefined) return;
     for (const saved of this.resuming.boots)
-      this.boots.get(keyOf(saved.host, saved.boot))?.sequence.restore(saved.sequence);
+      this.boots.find(saved.host, saved.boot)?.sequence.restore(saved.sequence);
     for (const request of this.byStart) request.carried = false;
     // Those carried came first, whenever they ended: none may wait behind one that expires later.
-    for (const boot of this.boots.values()) boot.ended.sort(byEnd);
+    for (const boot of this.boots.all) boot.ended.sort(byEnd);
     this.resuming = undefined;
     this.counters = newCounters();
   }
@@ -280,28 +278,7 @@ export class Join {
     }
   }
 
-  private bootOf(host: string, name: string, seq: number): BootState {
-    const key = keyOf(host, name);
-    let boot = this.boots.get(key);
-    if (boot === undefined) {
-      if (this.boots.size >= this.limits.maxBoots) this.drop(this.quietest());
-      boot = new BootState(host, name);
-      this.boots.set(key, boot);
-    }
-    boot.heardSeq = seq;
-    boot.silentSinceNs = undefined;
-    return boot;
-  }
-
-  private quietest(): BootState {
-    let quietest: BootState | undefined;
-    for (const boot of this.boots.values())
-      if (quietest === undefined || boot.heardSeq < quietest.heardSeq) quietest = boot;
-    return quietest!;
-  }
-
-  private drop(boot: BootState): void {
-    this.boots.delete(keyOf(boot.host, boot.boot));
+  private forgetBoot(boot: BootState): void {
     this.counters.bootsDropped++;
     for (const request of boot.requests.values()) {
       request.gone = true;
@@ -310,10 +287,6 @@ export class Join {
       if (request.endNs > 0n && !request.reported) this.counters.requestsUnreported++;
     }
   }
-}
-
-function keyOf(host: string, boot: string): string {
-  return `${host}\0${boot}`;
 }
 
 function noteFallen(fallen: Map<BootState, number>, request: Request): void {

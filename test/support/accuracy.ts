@@ -5,28 +5,39 @@ import type { DownstreamRequest } from './targets.ts';
 import { type FlowJson, localEnd } from './up.ts';
 
 export interface Score {
-  /** Of the connections that the downstream saw: with exactly one answer, and that the right one. */
+  /** Of the connections that the downstream saw. */
   readonly right: number;
   readonly wrong: number;
   readonly missing: number;
-  readonly repeated: number;
+  /** Answers beyond one for each connection. */
+  readonly surplus: number;
   readonly of: number;
 }
 
-/** `answers`: the path that is said to have caused the connection from a local end, possibly several. */
+/**
+ * `answers`: the path that is said to have caused a connection from a local end. Ports are re-used within seconds on
+ * loopback, so one end may stand for several connections: their paths are compared as a bag.
+ */
 export function score(
   truth: readonly DownstreamRequest[],
   answers: readonly { readonly local: string; readonly path: string | undefined }[],
 ): Score {
-  const byLocal = new Map<string, (string | undefined)[]>();
-  for (const { local, path } of answers) byLocal.set(local, [...(byLocal.get(local) ?? []), path]);
-  const result = { right: 0, wrong: 0, missing: 0, repeated: 0, of: truth.length };
-  for (const { peer, requestPath } of truth) {
-    const paths = byLocal.get(peer) ?? [];
-    if (paths.length === 0) result.missing++;
-    else if (paths.length > 1) result.repeated++;
-    else if (paths[0] === requestPath.split('?')[0]) result.right++;
-    else result.wrong++;
+  const ends = new Map<string, { expected: string[]; said: (string | undefined)[] }>();
+  const at = (end: string) => ends.get(end) ?? ends.set(end, { expected: [], said: [] }).get(end)!;
+  for (const { peer, requestPath } of truth) at(peer).expected.push(requestPath.split('?')[0]!);
+  for (const { local, path } of answers) at(local).said.push(path);
+  const result = { right: 0, wrong: 0, missing: 0, surplus: 0, of: truth.length };
+  for (const { expected, said } of ends.values()) {
+    const unmatched = [...said];
+    const unanswered = expected.filter((path) => {
+      const found = unmatched.indexOf(path);
+      if (found >= 0) unmatched.splice(found, 1);
+      return found < 0;
+    });
+    result.right += expected.length - unanswered.length;
+    result.wrong += Math.min(unanswered.length, unmatched.length);
+    result.missing += Math.max(0, unanswered.length - unmatched.length);
+    result.surplus += Math.max(0, unmatched.length - unanswered.length);
   }
   return result;
 }

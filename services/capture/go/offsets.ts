@@ -25,6 +25,8 @@ export function parseGoMinor(goVersion: string): number | undefined {
 
 /** `allowUnknownGo`: a Go newer than the table is read with the newest known layout. */
 export function structOffsets(goVersion: string, allowUnknownGo: boolean): StructOffsets {
+  // What build-info.ts gives for the format before Go 1.18.
+  if (goVersion === '') throw unsupported('built with a Go older than 1.18', 'build it');
   const minor = parseGoMinor(goVersion);
   if (minor === undefined)
     throw unsupported(`its build information does not name a Go release ("${goVersion}")`, 'build it');

@@ -103,8 +103,6 @@ function isReached(fn: GoFunction, callers: readonly GoFunction[]): boolean {
 }
 
 function requiredIsMissing({ hook, functionName, reason }: NotAttachable): GoBinaryError {
-  return new GoBinaryError(
-    'not_attachable',
-    `${hook} cannot be probed: ${functionName} ${reason}; build with -pgo=off`,
-  );
+  const cure = reason.endsWith(INLINED) ? 'build with -pgo=off' : 'please report how it was built';
+  return new GoBinaryError('not_attachable', `${hook} cannot be probed: ${functionName} ${reason}; ${cure}`);
 }

@@ -7,7 +7,7 @@ import { engineProblem, type HttpProblem, problem } from './engine-error.ts';
 import { Lane, LaneFullError } from './lane.ts';
 import { type EngineRequest, readRequest } from './request.ts';
 import { BodyTooLargeError, readText, spool } from './request-body.ts';
-import { insertFromFile, statementKind } from './statement.ts';
+import { insertFromFile, isRead } from './statement.ts';
 
 export interface FrontOptions {
   readonly engine: Engine;
@@ -81,12 +81,12 @@ async function execute(
   request: IncomingMessage,
   asked: EngineRequest,
 ): Promise<EngineAnswer & { readonly inserted: boolean }> {
-  if (asked.kind === 'insert') {
+  if (asked.insert) {
     const file = await spool(request, options.spoolDir, INSERT_BYTES_MAX);
     try {
       // The engine refuses an empty file; ClickHouse takes an empty INSERT for done.
       if (file.bytes === 0) return { bytes: new Uint8Array(), rowsRead: 0, bytesRead: 0, inserted: true };
-      const sql = insertFromFile(asked.sql, file.path);
+      const sql = insertFromFile(asked.insert, file.path);
       return {
         ...(await writes.run(() => options.engine.run(asked.settings, sql, asked.format))),
         inserted: true,
@@ -98,7 +98,7 @@ async function execute(
   const body = await readText(request, SQL_BYTES_MAX);
   const sql = asked.sql && body ? `${asked.sql}\n${body}` : asked.sql || body;
   if (sql.trim() === '') throw new Error('Code: 62. DB::Exception: Empty query. (SYNTAX_ERROR)');
-  const lane = statementKind(sql) === 'read' ? reads : writes;
+  const lane = isRead(sql) ? reads : writes;
   return {
     ...(await lane.run(() => options.engine.run(asked.settings, sql, asked.format))),
     inserted: false,

@@ -1,10 +1,11 @@
 // What one HTTP request asks of the engine: ClickHouse's HTTP interface as SQL text. Pure.
-import { quote, type StatementKind, statementKind } from './statement.ts';
+import { type DataInsert, quote, readDataInsert } from './statement.ts';
 
 export interface EngineRequest {
-  /** The `query` parameter; a body completes it, or is the data of `INSERT … FORMAT`. */
+  /** The `query` parameter; a body completes it. */
   readonly sql: string;
-  readonly kind: StatementKind;
+  /** It is this, and the body its data. */
+  readonly insert: DataInsert | undefined;
   /** One `SET` statement, or '' when nothing is set. A fresh session runs it, so it ends with the request. */
   readonly settings: string;
   readonly format: string;
@@ -65,7 +66,7 @@ export function readRequest(method: string, search: URLSearchParams): EngineRequ
   const sql = search.get('query') ?? '';
   return {
     sql,
-    kind: statementKind(sql),
+    insert: readDataInsert(sql),
     settings: `SET ${[...settings].map(([name, value]) => `${name} = ${quote(value)}`).join(', ')}`,
     format: search.get('default_format') ?? 'TabSeparated',
     queryId: search.get('query_id') ?? '',

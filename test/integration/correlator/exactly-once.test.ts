@@ -48,8 +48,8 @@ it('gives each socket event exactly one flow, and the right one, through three k
   const fleet = new Fleet();
   const output = new Output(rig.bus);
   let running = rig.correlator();
-  const ticks = 400;
-  const killAt = [90, 190, 290];
+  const ticks = 520;
+  const killAt = [140, 280, 420]; // so far apart that open requests began before what is read again
   await publish(fleet, ticks, async (tick) => {
     if (tick === 0) await until('the first one to take over', () => running.log().includes('taken over'));
     if (tick === 150) for (const message of wrongMessages()) publisher.publish(message);

@@ -6,11 +6,11 @@ import { batchBytes, end, type Row, start } from '../../unit/correlator/batches.
 
 export const DRAIN_MS = 20;
 /** Short, so that a test sees requests that outlive it. */
-export const WINDOW_MS = 1_500;
+export const WINDOW_MS = 1_000;
 
 /** Drains from a request's start to its end; one in forty outlives the window. */
 const SHORT_DRAINS = 6;
-const LONG_DRAINS = 110;
+const LONG_DRAINS = 130;
 const STARTS_PER_DRAIN = 3;
 const BASE_NS = 1_700_000_000_000_000_000n;
 

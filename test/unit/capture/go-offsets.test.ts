@@ -27,6 +27,7 @@ describe('structOffsets', () => {
     for (const version of ['go1.17.13', 'go1.28', 'devel +3f2a1c', ''])
       expect(() => structOffsets(version, false)).toThrow(unsupported);
     expect(() => structOffsets('go1.17', true)).toThrow(unsupported);
+    expect(() => structOffsets('', true)).toThrow(/older than 1\.18/);
     expect(structOffsets('devel go1.28-3f2a1c', true)).toEqual(structOffsets('go1.27', false));
   });
 });

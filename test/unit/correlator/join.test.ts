@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { FLAG, SOCKET_CLOSE, SOCKET_CONNECT, SOCKET_USE, VIA } from '../../../schemas/events.ts';
 import { FLOW_COLUMNS, REQUEST_COLUMNS } from '../../../schemas/rows.ts';
+import type { BootState } from '../../../services/correlator/boot-state.ts';
 import { Join, type JoinLimits } from '../../../services/correlator/join.ts';
 import { batch, end, type Head, type Row, start } from './batches.ts';
 
@@ -294,4 +295,82 @@ describe('Join', () => {
     expect(join.counters.startsRepeated).toBe(1);
     expect(accept({ kind: 'kprobe' }, [connect(1, 7)]).flows[0]!['url.path']).toBe('/r/7');
   });
+
+  it('keeps no queue longer than what it remembers, also for a host that never sends a watermark', () => {
+    const { join, accept } = feed({ maxRequests: 10 });
+    for (let id = 0; id < 50_000; id += 500)
+      accept(
+        { kind: 'uprobe' },
+        Array.from({ length: 500 }, (_, i) => [start(id + i + 1, 1n), end(id + i + 1, 2n)]).flat(),
+      );
+    const boot = bootsOf(join)[0]!;
+    expect(join.size).toBe(10);
+    expect(join.counters.fallenOff).toBe(49_990);
+    expect(boot).toMatchObject({ ended: { size: 10 }, unreported: { size: 10 }, requests: { size: 10 } });
+    for (const queue of [boot.ended, boot.unreported])
+      expect((queue as unknown as { items: unknown[] }).items.length).toBeLessThan(2_048);
+  });
 });
+
+describe('Join, taken over', () => {
+  /** The same later batch, to the join that goes on and to one that begins from its checkpoint. */
+  function both(
+    before: readonly [Head['kind'], bigint, Row[]][],
+    replayFrom: number,
+    after: Row[],
+    uptoNs: bigint,
+  ) {
+    const [one, heir] = [new Join({ ...LIMITS, maxRequests: 2 }), new Join({ ...LIMITS, maxRequests: 2 })];
+    const stream = before.map(([kind, upto, rows], i) => batch({ kind, seq: i + 1, uptoNs: upto }, rows));
+    for (const [i, message] of stream.entries()) one.accept('node-a', message, i + 1);
+    heir.resume(one.state(replayFrom, 10));
+    for (const [i, message] of stream.entries())
+      if (i + 1 >= replayFrom) heir.accept('node-a', message, i + 1);
+    heir.resumed();
+    const last = batch({ kind: 'kprobe', seq: stream.length + 1, uptoNs }, after);
+    const [joined, again] = [one, heir].map((join) => join.accept('node-a', last, stream.length + 1));
+    expect(again).toEqual(joined);
+    expect(heir.size).toBe(one.size);
+    return joined!;
+  }
+
+  it('does not know again what had fallen off', () => {
+    const { flows } = both(
+      [
+        ['uprobe', 2n, [start(1, 1n), start(2, 1n), end(2, 2n)]],
+        ['kprobe', 9n, []],
+        ['uprobe', 10n, [start(3, 3n)]], // too many: 1 falls off, though 2 is about to expire
+        ['kprobe', 100n, []],
+      ],
+      1,
+      [connect(1, 1), connect(2, 3)],
+      100n,
+    );
+    expect(flows.map((flow) => flow['flowtag.attribution.reason'])).toEqual(['expired', null]);
+  });
+
+  it('gives the rows of requests in the same order', () => {
+    const { requests } = both(
+      [
+        ['uprobe', 1n, [start(1, 1n), start(2, 1n)]],
+        ['uprobe', 6n, [end(2, 5n), end(1, 6n)]],
+      ],
+      2,
+      [],
+      9n,
+    );
+    expect(requests.map((row) => row['url.path'])).toEqual(['/r/2', '/r/1']);
+  });
+
+  it('lets requests expire in the same order', () => {
+    const story: [Head['kind'], bigint, Row[]][] = [
+      ['uprobe', 1n, [start(1, 1n), start(2, 1n)]],
+      ['uprobe', 6n, [end(2, 5n), end(1, 6n)]],
+    ];
+    both(story, 3, [], 66n); // 2 has expired, 1 has not
+  });
+});
+
+function bootsOf(join: Join): BootState[] {
+  return (join as unknown as { boots: { all: BootState[] } }).boots.all;
+}

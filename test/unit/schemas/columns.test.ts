@@ -124,8 +124,4 @@ describe('columns', () => {
   ])('that do not fit are refused: %s', (problem, spec, cols) => {
     expect(readColumns(spec, 2, cols)).toBe(problem);
   });
-
-  it('are not taken from the prototype of the message', () => {
-    expect(readColumns({ toString: 'u8' }, 0, {})).toBe('column toString is missing');
-  });
 });

@@ -13,7 +13,9 @@ import {
 /** Any well-formed text, NATS specials and the escape character more often than chance would. */
 const names = fc.oneof(
   fc.string({ unit: 'binary' }),
-  fc.string({ unit: fc.constantFrom('.', '*', '>', ' ', '=', '-', '_', '\0', '\n', 'é', '😀', 'a', '4', 'F') }),
+  fc.string({
+    unit: fc.constantFrom('.', '*', '>', ' ', '=', '-', '_', '\0', '\n', 'é', '😀', 'a', '4', 'F'),
+  }),
 );
 
 describe('a token', () => {

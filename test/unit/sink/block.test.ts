@@ -87,7 +87,10 @@ test('every message is in one block, blocks are in order, and a second reading w
     fc.property(messages, (list) => {
       const parts: Part[] = [];
       let seq = 0;
-      for (const { gap, rows } of list) parts.push(part((seq += gap), seq * 100, rows));
+      for (const { gap, rows } of list) {
+        seq += gap;
+        parts.push(part(seq, seq * 100, rows));
+      }
       const collector = new BlockCollector(LIMITS);
       const blocks: Block[] = [];
       let nowMs = 0;

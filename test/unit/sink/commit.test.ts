@@ -12,7 +12,6 @@ import { type Store, StoreError } from '../../../services/sink/store-client.ts';
 import { flow, hexOf } from '../../integration/sink/rows.ts';
 
 class Killed extends Error {}
-const _EVERYTHING = { flows: FLOWS };
 
 /** What survives a sink. A store that knows tokens; a KV value with compare-and-set. */
 class World {

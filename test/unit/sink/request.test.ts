@@ -6,7 +6,7 @@ const read = (query: string, method = 'POST') => readRequest(method, new URLSear
 
 test('settings and parameters become one SET; the protocol is left out', () => {
   const request = read("query=SELECT%201&query_id=q&default_format=JSON&param_a=o'x&max_block_size=5");
-  expect(request).toMatchObject({ sql: 'SELECT 1', kind: 'read', format: 'JSON', queryId: 'q' });
+  expect(request).toMatchObject({ sql: 'SELECT 1', insert: undefined, format: 'JSON', queryId: 'q' });
   expect('settings' in request && request.settings).toBe(
     "SET param_a = 'o\\'x', max_block_size = '5', max_execution_time = '30', max_memory_usage = '1073741824', max_result_bytes = '268435456', result_overflow_mode = 'throw'",
   );
