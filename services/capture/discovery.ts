@@ -1,7 +1,7 @@
 // Finds what to probe, again and again: processes that start later are found too. An executable that is named by
 // path is attached before any process runs it, so nothing of a later process is missed.
 import { realpath } from 'node:fs/promises';
-import { type Executable, type Executables, fileKey, isRefusal } from './executables.ts';
+import { type Candidate, type Executable, type Executables, fileKey, isRefusal } from './executables.ts';
 import { isTarget, type Process, type Target } from './targets.ts';
 
 const MAX_NOTES = 64;
@@ -16,6 +16,13 @@ export interface DiscoveryOptions {
   readonly onDetached: (executable: Executable) => void;
   /** A target that cannot be probed, told once for each reason. */
   readonly onRefused: (target: string, reason: string) => void;
+}
+
+/** What one look found. */
+interface Scan {
+  /** Keys of executables that a target names or a targeted process runs. */
+  readonly wanted: Set<string>;
+  readonly refusals: Map<string, string>;
 }
 
 export class Discovery {
@@ -37,43 +44,36 @@ export class Discovery {
     const { targets, executables, onDetached } = this.options;
     const processes = await this.options.listProcesses();
     this.options.onProcesses(new Map(processes.map(({ pid, executable }) => [pid, executable])));
-    const refusals = new Map<string, string>();
-    const wanted = new Set<string>();
+    const scan: Scan = { wanted: new Set(), refusals: new Map() };
     const resolved = await Promise.all(targets.map(withRealPath));
     for (const [index, target] of resolved.entries())
-      if (target.kind === 'path') await this.attachFile(target, targets[index]!.text, wanted, refusals);
+      if (target.kind === 'path') await this.attachFile(target, targets[index]!.text, scan);
     for (const process of processes) {
       const target = resolved.find((candidate) => isTarget(candidate, process));
-      if (target) await this.attachProcess(process, target, resolved, wanted, refusals);
+      if (target) await this.attachProcess(process, target, resolved, scan);
     }
     for (const target of resolved)
       if (target.kind === 'pid' && !processes.some(({ pid }) => pid === target.pid))
-        refusals.set(target.text, 'no such process');
-    for (const executable of await executables.retain(wanted)) onDetached(executable);
+        scan.refusals.set(target.text, 'no such process');
+    for (const executable of await executables.retain(scan.wanted)) onDetached(executable);
     this.forget(processes);
-    for (const [target, reason] of refusals)
+    for (const [target, reason] of scan.refusals)
       if (this.refusals.get(target) !== reason) this.options.onRefused(target, reason);
-    this.refusals = refusals;
+    this.refusals = scan.refusals;
   }
 
-  private async attachFile(
-    target: Target & { kind: 'path' },
-    text: string,
-    wanted: Set<string>,
-    refusals: Map<string, string>,
-  ): Promise<void> {
+  private async attachFile(target: Target & { kind: 'path' }, text: string, scan: Scan): Promise<void> {
     const key = await fileKey(target.path);
     if (key === undefined)
-      refusals.set(text, 'no such file (a program that is not there yet is found when it appears)');
-    else await this.ensure(key, target.path, target.path, target, wanted, refusals);
+      scan.refusals.set(text, 'no such file (a program that is not there yet is found when it appears)');
+    else await this.ensure(key, { path: target.path, readPath: target.path }, target, scan);
   }
 
   private async attachProcess(
     process: Process,
     target: Target,
     all: readonly Target[],
-    wanted: Set<string>,
-    refusals: Map<string, string>,
+    scan: Scan,
   ): Promise<void> {
     const exe = `/proc/${process.pid}/exe`;
     const id = `${process.pid} ${process.executable}`;
@@ -85,27 +85,29 @@ export class Discovery {
       target.kind === 'pid' && !all.some((other) => other.kind !== 'pid' && isTarget(other, process));
     const pid = alone ? process.pid : undefined;
     const key = alone ? `${file}:${process.pid}` : file;
-    const executable = await this.ensure(key, process.executable, exe, target, wanted, refusals, pid);
+    const candidate = { path: process.executable, readPath: exe, pid, wide: target.kind === 'auto' };
+    const executable = await this.ensure(key, candidate, target, scan);
     if (!executable || this.probed.has(`${process.pid} ${key}`)) return;
-    this.options.addTarget(process.pid, executable.index);
-    this.probed.add(`${process.pid} ${key}`);
+    try {
+      this.options.addTarget(process.pid, executable.index);
+      this.probed.add(`${process.pid} ${key}`);
+    } catch (error) {
+      scan.refusals.set(`pid ${process.pid}`, `its connections are not seen: ${(error as Error).message}`);
+    }
   }
 
   private async ensure(
     key: string,
-    path: string,
-    readPath: string,
+    candidate: Candidate,
     target: Target,
-    wanted: Set<string>,
-    refusals: Map<string, string>,
-    pid?: number,
+    { wanted, refusals }: Scan,
   ): Promise<Executable | undefined> {
     const { executables, onAttached } = this.options;
     const fresh = !executables.has(key);
-    const result = await executables.ensure(key, path, readPath, pid);
+    const result = await executables.ensure(key, candidate);
     wanted.add(key);
     if (isRefusal(result)) {
-      const name = target.kind === 'auto' || target.kind === 'glob' ? path : target.text;
+      const name = target.kind === 'auto' || target.kind === 'glob' ? candidate.path : target.text;
       if (target.kind !== 'auto' || !result.notGo) refusals.set(name, result.reason);
       return undefined;
     }

@@ -2,6 +2,7 @@
 import { stat } from 'node:fs/promises';
 import { HOOK } from './bpf/layout.gen.ts';
 import { GoBinaryError } from './go/go-binary-error.ts';
+import { isGoHttpServer } from './go/is-go-http-server.ts';
 import type { GoOffsets } from './go/offsets.ts';
 import { type GoBinary, readGoBinary } from './go/read-go-binary.ts';
 import { BpfError, type BpfLink, type UprobeSites } from './libbpf.ts';
@@ -41,6 +42,18 @@ const CROWDED: Refusal = {
 /** The process ended meanwhile, or we were short of something: the next process of that file may fare better. */
 const PASSING = new Set(['ENOENT', 'ESRCH', 'EMFILE', 'ENFILE', 'ENOMEM']);
 
+export interface Candidate {
+  readonly path: string;
+  /** Where to read it: /proc/<pid>/exe works across mount namespaces and after the file was unlinked. */
+  readonly readPath: string;
+  /** That process alone. */
+  readonly pid?: number | undefined;
+  /** Nobody named it: look cheaply first, most executables of a host are no Go servers. */
+  readonly wide?: boolean | undefined;
+}
+
+const NOT_A_SERVER: Refusal = { reason: 'not a Go HTTP server', notGo: true };
+
 interface Attached extends Executable {
   readonly link: BpfLink;
   unwantedScans: number;
@@ -71,14 +84,12 @@ export class Executables {
     return this.attached.has(key) || this.refused.has(key);
   }
 
-  /**
-   * Attaches the file behind `readPath` once; later calls with its key answer from memory. `pid`: that process alone.
-   * /proc/<pid>/exe as `readPath` works across mount namespaces and after the file was unlinked.
-   */
-  async ensure(key: string, path: string, readPath: string, pid?: number): Promise<Executable | Refusal> {
+  /** Attaches an executable once; later calls with its key answer from memory. */
+  async ensure(key: string, { path, readPath, pid, wide }: Candidate): Promise<Executable | Refusal> {
     const known = this.attached.get(key) ?? this.refused.get(key);
     if (known) return known;
     try {
+      if (wide && !(await isGoHttpServer(readPath))) return this.refuse(key, NOT_A_SERVER);
       return await this.attach(key, path, readPath, pid);
     } catch (error) {
       return isPassing(error) ? refusalOf(error) : this.refuse(key, refusalOf(error));
@@ -165,7 +176,10 @@ function isPassing(error: unknown): boolean {
 
 function refusalOf(error: unknown): Refusal {
   if (error instanceof GoBinaryError)
-    return { reason: error.message, notGo: ['not_elf', 'not_go', 'no_net_http'].includes(error.reason) };
+    return {
+      reason: error.message,
+      notGo: ['not_elf', 'not_amd64', 'not_go', 'no_net_http'].includes(error.reason),
+    };
   if (error instanceof BpfError) return { reason: error.message, notGo: false };
   const { code, message } = error as NodeJS.ErrnoException;
   if (code === 'EACCES' || code === 'EPERM') return { reason: 'not readable: run as root', notGo: false };

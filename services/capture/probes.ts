@@ -168,14 +168,10 @@ export function asProbeError(error: unknown): unknown {
       },
     );
   if (refused)
-    return new FlowtagError(
-      'NOT_PERMITTED',
-      `${error.operation}: not permitted; run as root`,
-      {
-        cause: error,
-        exitCode: 3,
-      },
-    );
+    return new FlowtagError('NOT_PERMITTED', `${error.operation}: not permitted; run as root`, {
+      cause: error,
+      exitCode: 3,
+    });
   return new FlowtagError('PROBE_LOAD', error.message, { cause: error, exitCode: 3 });
 }
 

@@ -12,12 +12,13 @@ export class StatusBoard {
   private readonly degradedSinceMs = new Map<Role, number>();
   private readonly said = new Set<string>();
 
-  /** Notes that were not seen before, each with its role. */
+  /** Notes that were not seen before, each with its role; what is said while starting is passing. */
   accept(status: Status, nowMs: number): string[] {
     const { role, state, notes } = status;
     this.latest.set(role, status);
     if (state !== 'degraded') this.degradedSinceMs.delete(role);
     else if (!this.degradedSinceMs.has(role)) this.degradedSinceMs.set(role, nowMs);
+    if (state === 'starting') return [];
     const fresh = notes.map((note) => `${role}: ${note}`).filter((note) => !this.said.has(note));
     for (const note of fresh) if (this.said.size < MAX_NOTES) this.said.add(note);
     return fresh;
@@ -27,7 +28,7 @@ export class StatusBoard {
   waitingFor(roles: readonly Role[], nowMs: number): string[] {
     return roles
       .filter((role) => !this.isUp(role, nowMs))
-      .map((role) => `${role} (${this.latest.get(role)?.state ?? 'no sign of life yet'})`);
+      .map((role) => `${role} (${describe(this.latest.get(role))})`);
   }
 
   private isUp(role: Role, nowMs: number): boolean {
@@ -35,4 +36,8 @@ export class StatusBoard {
     if (degradedMs !== undefined) return nowMs - degradedMs >= ACCEPT_DEGRADED_MS;
     return this.latest.get(role)?.state === 'ready';
   }
+}
+
+function describe(beat: Status | undefined): string {
+  return beat ? [beat.state, ...beat.notes].join(': ') : 'no sign of life yet';
 }

@@ -16,7 +16,7 @@ import { whatNext } from './up-hints.ts';
 import { claimDataDir, removeUpRecord, writeUpRecord } from './up-record.ts';
 import { serviceSpecs, untilReady, watchServices } from './up-services.ts';
 import { UsageError } from './usage-error.ts';
-import { parsed, type RunVerb, type VerbContext } from './verb.ts';
+import { nowNs, parsed, type RunVerb, type VerbContext } from './verb.ts';
 
 export interface UpOptions {
   readonly demo?: true;
@@ -112,7 +112,7 @@ interface Run {
 async function bringUp({ options, context, programs, tree, dataDir, end }: Run): Promise<void> {
   const { say, out, paint } = context;
   say(`starting nats, sink, correlator and capture; data and logs are in ${dataDir}`);
-  const startMs = performance.now();
+  const [startMs, startNs] = [performance.now(), nowNs()];
   const { spec, server } = await natsServerSpec(programs.natsServer(), dataDir);
   tree.start(spec);
   const bus = await reachBus(server, end);
@@ -124,7 +124,8 @@ async function bringUp({ options, context, programs, tree, dataDir, end }: Run):
   const feed = new FlowFeed(
     bus,
     (flow) => {
-      first ??= flow;
+      // Not what a correlator repeats from before: that says nothing about the probes of now.
+      if (first === undefined && flow.time !== null && flow.time >= startNs) first = flow;
       out.write(formatFlow(options.output, flow, paint));
     },
     say,

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FLOW_STREAM } from '../../schemas/subjects.ts';
 import type { Bus, Positions } from '../runtime/bus.ts';
-import { BusError, FlowtagError } from '../runtime/errors.ts';
+import { FlowtagError } from '../runtime/errors.ts';
 import type { Logger } from '../runtime/log.ts';
 import { Committer, POSITION_KEY } from './commit.ts';
 import type { Counters } from './counters.ts';
@@ -35,7 +35,7 @@ export async function runIntake(options: IntakeOptions, signal: AbortSignal): Pr
   const { bus, store, counters, state, log } = options;
   const taken = await takeOver(options, signal);
   if (!taken) return;
-  const { start, positions, revision } = taken;
+  const { start, suspectUpto, positions, revision } = taken;
   const publisher = bus.publisher({ onDrop: () => counters.add('dead_letters_dropped') });
   const deadLetters = new DeadLetters(publisher, start.created, counters, log);
   /** Aborted when waiting on makes no sense; the reason is what to throw, if anything. */
@@ -50,7 +50,7 @@ export async function runIntake(options: IntakeOptions, signal: AbortSignal): Pr
     onTrouble: (problem) => state.troubled(problem),
     wait: (ms) => sleep(ms, undefined, { signal: giveUp.signal }),
   });
-  const { fixed, suspectUpto, startSeq } = start;
+  const { fixed, startSeq } = start;
   const onRoom = () => reader.resume();
   const pipeline = new Pipeline({
     limits: LIMITS,
@@ -89,12 +89,17 @@ export async function runIntake(options: IntakeOptions, signal: AbortSignal): Pr
 
 interface Taken {
   readonly start: Start;
+  /** Of messages up to here rows are stored already: a position may be lost or older than the store. */
+  readonly suspectUpto: number;
   readonly positions: Positions;
   readonly revision: number;
 }
 
-/** Waits for the stream to exist: who publishes to it makes it. Undefined when stopped before. */
-async function takeOver({ bus, state, log }: IntakeOptions, signal: AbortSignal): Promise<Taken | undefined> {
+/** Waits for the store, and for the stream to exist: who publishes to it makes it. Undefined when stopped before. */
+async function takeOver(
+  { bus, store, state, log }: IntakeOptions,
+  signal: AbortSignal,
+): Promise<Taken | undefined> {
   while (!signal.aborted) {
     try {
       const stream = await bus.streamState(FLOW_STREAM);
@@ -102,12 +107,13 @@ async function takeOver({ bus, state, log }: IntakeOptions, signal: AbortSignal)
       const known = await positions.get(POSITION_KEY);
       const start = planStart(known && decodePosition(known.value), stream);
       const { startSeq, fixed, why } = start;
-      log.info({ startSeq, lastSeq: stream.lastSeq, fixed, why }, 'reading the stream of flows');
+      const suspectUpto = await store().storedUpto(startSeq, stream.lastSeq);
+      log.info({ startSeq, lastSeq: stream.lastSeq, suspectUpto, fixed, why }, 'reading the stream of flows');
       state.troubled(undefined);
-      return { start, positions, revision: known?.revision ?? 0 };
+      return { start, suspectUpto, positions, revision: known?.revision ?? 0 };
     } catch (error) {
-      if (!(error instanceof BusError)) throw error;
-      state.troubled(`The stream of flows cannot be read yet: ${error.message}`);
+      if (!(error instanceof FlowtagError)) throw error;
+      state.troubled(error.message);
       await sleep(RETRY_MS, undefined, { signal }).catch(() => {});
     }
   }

@@ -26,8 +26,6 @@ export interface Start {
   readonly epoch: number;
   readonly startSeq: number;
   readonly fixed: Boundary | undefined;
-  /** Messages up to here were there before us: another owner may have stored their rows in other blocks. */
-  readonly suspectUpto: number;
   /** Constant sentence for the log. */
   readonly why: string;
 }
@@ -46,9 +44,9 @@ export function decodePosition(bytes: Uint8Array): Position | undefined {
 }
 
 export function planStart(known: Position | undefined, stream: StreamState): Start {
-  const common = { created: stream.created, suspectUpto: stream.lastSeq };
+  const { created } = stream;
   const firstSeq = Math.max(1, stream.firstSeq);
-  const fresh = { ...common, epoch: 0, startSeq: firstSeq, fixed: undefined };
+  const fresh = { created, epoch: 0, startSeq: firstSeq, fixed: undefined };
   if (!known) return { ...fresh, why: 'no position yet, from the first message' };
   if (known.created !== stream.created)
     return { ...fresh, why: 'stream was created anew, from its first message' };
@@ -56,7 +54,7 @@ export function planStart(known: Position | undefined, stream: StreamState): Sta
   if (next > stream.lastSeq + 1 || (block && block.last > stream.lastSeq))
     // A server that lost power may lose the newest messages; what comes now reuses their sequences.
     return {
-      ...common,
+      created,
       epoch: epoch + 1,
       startSeq: Math.min(next, stream.lastSeq + 1),
       fixed: undefined,
@@ -64,8 +62,8 @@ export function planStart(known: Position | undefined, stream: StreamState): Sta
     };
   const startSeq = Math.max(next, firstSeq);
   if (block && block.last >= startSeq)
-    return { ...common, epoch, startSeq, fixed: block, why: 'a block was begun, repeated exactly' };
-  return { ...common, epoch, startSeq, fixed: undefined, why: 'from the position' };
+    return { created, epoch, startSeq, fixed: block, why: 'a block was begun, repeated exactly' };
+  return { created, epoch, startSeq, fixed: undefined, why: 'from the position' };
 }
 
 /** Names the same rows on every attempt; plain characters only, it becomes part of the INSERT. */

@@ -2,7 +2,7 @@
 import type { Endpoint, FlowsQuery, LookupQuery } from '../../schemas/api.ts';
 import { formatAddress, parseAddress } from './ip-address.ts';
 import { selectColumns } from './row-binary.ts';
-import { ENDS, endHash, FLOWS, type Table } from './schema.ts';
+import { ENDS, endHash, FLOWS, TABLES, type Table } from './schema.ts';
 
 export interface Query {
   readonly sql: string;
@@ -54,6 +54,15 @@ export function existingIds(table: Table, ids: readonly string[], fromNs: bigint
   return {
     sql: `SELECT ${column.kind.select(column.name)} FROM ${table.name} WHERE ${RANGE} AND ${column.name} IN (${list})`,
     params: { from: clamp(fromNs), upto: clamp(uptoNs) },
+  };
+}
+
+/** Highest sequence, within the limits given, of a message of which rows are stored; 0 when there is none. */
+export function storedUpto(fromSeq: number, uptoSeq: number): Query {
+  const seqs = TABLES.map(({ name }) => `SELECT stream_seq FROM ${name}`).join(' UNION ALL ');
+  return {
+    sql: `SELECT max(stream_seq) FROM (${seqs}) WHERE stream_seq BETWEEN {from:UInt64} AND {upto:UInt64}`,
+    params: { from: fromSeq, upto: uptoSeq },
   };
 }
 

@@ -122,6 +122,7 @@ export const FLOWS: Table = table('flows', FLOW_FIELDS, FLOW_COLUMN, 'flowtag.fl
   'INDEX ix_community_id network_community_id TYPE bloom_filter(0.01) GRANULARITY 1',
 ]);
 export const REQUESTS: Table = table('requests', REQUEST_FIELDS, REQUEST_COLUMN, 'flowtag.request.id', []);
+export const TABLES = [FLOWS, REQUESTS] as const;
 
 /**
  * `retentionDays` after its time a row is gone. fsync: a block that is acknowledged survives a power cut (measured: no

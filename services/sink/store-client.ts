@@ -2,9 +2,9 @@
 import { Readable } from 'node:stream';
 import { type ClickHouseClient, ClickHouseError, ClickHouseLogLevel, createClient } from '@clickhouse/client';
 import { FlowtagError } from '../runtime/errors.ts';
-import { existingIds } from './queries.ts';
+import { existingIds, storedUpto } from './queries.ts';
 import { insertColumns } from './row-binary.ts';
-import { alterRetention, createTable, FLOWS, REQUESTS, type Table, ttl } from './schema.ts';
+import { alterRetention, createTable, TABLES, type Table, ttl } from './schema.ts';
 
 /** The store did not do what was asked; `code` is STORE_AWAY when it was not reached, STORE_FAILED when it refused. */
 export class StoreError extends FlowtagError {}
@@ -24,6 +24,8 @@ export interface Store {
   insertBlock(table: Table, rowBinary: Uint8Array, token: string): Promise<void>;
   /** Those of `ids` that the table has in this span of time, both ends included. */
   existingIds(table: Table, ids: readonly string[], fromNs: bigint, uptoNs: bigint): Promise<Set<string>>;
+  /** Highest sequence of these of which rows are stored; 0 when there is none. */
+  storedUpto(fromSeq: number, uptoSeq: number): Promise<number>;
   query(sql: string, params: Params): Promise<Cells[]>;
   close(): Promise<void>;
 }
@@ -57,7 +59,7 @@ class HttpStore implements Store {
   }
 
   async ensureSchema(retentionDays: number): Promise<void> {
-    for (const table of [FLOWS, REQUESTS]) {
+    for (const table of TABLES) {
       await this.attempt(() => this.client.command({ query: createTable(table, retentionDays) }));
       const [row] = await this.query(`SHOW CREATE TABLE ${table.name}`, {});
       if (!String(row?.[0]).includes(ttl(retentionDays)))
@@ -88,6 +90,12 @@ class HttpStore implements Store {
       for (const [id] of await this.query(sql, params)) found.add(id as string);
     }
     return found;
+  }
+
+  async storedUpto(fromSeq: number, uptoSeq: number): Promise<number> {
+    const { sql, params } = storedUpto(fromSeq, uptoSeq);
+    const [row] = await this.query(sql, params);
+    return Number(row![0]);
   }
 
   query(sql: string, params: Params): Promise<Cells[]> {

@@ -123,7 +123,8 @@ class SupervisedStore implements StoreProcess {
 /** Undefined when there is no such program. Its messages go where ours go. */
 function started(program: string, args: readonly string[]): Promise<ChildProcess | undefined> {
   return new Promise((done) => {
-    const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'inherit'] });
+    // A process group of its own: Ctrl-C is for the sink, which still needs the store for what it has read.
+    const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'inherit'], detached: true });
     child.once('spawn', () => done(child));
     child.once('error', () => done(undefined));
   });

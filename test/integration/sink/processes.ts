@@ -18,8 +18,12 @@ export interface Running {
   end(signal: NodeJS.Signals): Promise<number | string>;
 }
 
-export function run(verb: 'sink' | 'store', args: readonly string[]): Running {
-  const command = [process.execPath, '--import', 'tsx', ENTRY, verb, ...args];
+export function run(
+  verb: 'sink' | 'store',
+  args: readonly string[],
+  nodeArgs: readonly string[] = [],
+): Running {
+  const command = [process.execPath, '--import', 'tsx', ...nodeArgs, ENTRY, verb, ...args];
   const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', ...command], {
     stdio: ['ignore', 'ignore', 'pipe'],
     cwd: join(import.meta.dirname, '../../..'),

@@ -1,8 +1,10 @@
 // The sink as a process: what is published is stored once and can be asked for, what is wrong is set aside.
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, test } from 'vitest';
 import { deadLetterSubject } from '../../../schemas/subjects.ts';
-import { run, temporaryDir, until } from './processes.ts';
+import { run, startStore, storeEndpoint, temporaryDir, until } from './processes.ts';
 import { BASE_NS, flow, hexOf, request } from './rows.ts';
 import { type Setup, setUp } from './sink-setup.ts';
 
@@ -128,6 +130,67 @@ test('clocks that are days off do not hold up the stream', async () => {
   setup.flows([flow(1003)]);
   expect(await setup.stored('flows', 71)).toEqual({ rows: 71, ids: 71 });
   await until('counted', () => setup!.latest()?.counters.dead_letters_unstorable === 1, 8_000);
+});
+
+describe('other ways to start', () => {
+  test('with a ClickHouse that is there already', async () => {
+    setup = await setUp();
+    const store = await startStore(setup.dataDir);
+    const passwordFile = join(setup.dataDir, 'password');
+    writeFileSync(passwordFile, `${store.endpoint.password}\n`);
+    const { url, user } = store.endpoint;
+    const own = temporaryDir();
+    const sink = run('sink', [
+      '--server',
+      setup.nats.url,
+      '--data-dir',
+      own.dir,
+      '--store',
+      url,
+      '--user',
+      user,
+      '--password-file',
+      passwordFile,
+    ]);
+    setup.flows([flow(1)]);
+    expect(await setup.stored('flows', 1)).toEqual({ rows: 1, ids: 1 });
+    expect(await sink.end('SIGTERM')).toBe(0);
+    expect(await store.end('SIGTERM')).toBe(0);
+    own.remove();
+  });
+
+  test('without a bus it waits, and stops when told', async () => {
+    const own = temporaryDir();
+    const sink = run('sink', ['--server', 'nats://127.0.0.1:9', '--data-dir', own.dir]);
+    const { pid } = await storeEndpoint(own.dir);
+    expect(await sink.end('SIGTERM')).toBe(0);
+    expect(() => process.kill(pid, 0)).toThrow();
+    own.remove();
+  });
+
+  test('without the engine it says what to install', async () => {
+    const own = temporaryDir();
+    const hooks =
+      "export const resolve = (name, context, next) => name === 'chdb' ? Promise.reject(new Error('Cannot find package')) : next(name, context)";
+    const register = `import { register } from 'node:module'; register('data:text/javascript,${encodeURIComponent(hooks)}')`;
+    const sink = run(
+      'sink',
+      ['--server', 'nats://127.0.0.1:9', '--data-dir', own.dir],
+      ['--import', `data:text/javascript,${encodeURIComponent(register)}`],
+    );
+    await until('the sink to end', () => sink.child.exitCode !== null);
+    expect(sink.child.exitCode).toBe(3);
+    expect(sink.log()).toMatch(/STORE_ENGINE_MISSING.*npm install --include=optional/);
+    expect(sink.log()).toMatch(/STORE_CANNOT_START/);
+    own.remove();
+  });
+
+  test('with options it does not understand it says which', async () => {
+    const sink = run('sink', ['--store', 'file:///x', '--retention-days', '0', '--nope']);
+    await until('the sink to end', () => sink.child.exitCode !== null);
+    expect(sink.child.exitCode).toBe(2);
+    expect(sink.log()).toMatch(/--nope[\s\S]*--store[\s\S]*--retention-days/);
+  });
 });
 
 describe('repeats', () => {

@@ -250,6 +250,12 @@ describe('look-ups', () => {
     expect((await store.existingIds(FLOWS, many, BASE_NS, BASE_NS + 70n * minute)).size).toBe(12_000);
   });
 
+  test('up to which message rows are there', async () => {
+    expect(await store.storedUpto(1, 100)).toBe(2);
+    expect(await store.storedUpto(1, 1)).toBe(1);
+    expect(await store.storedUpto(3, 100)).toBe(0);
+  });
+
   test('indexes narrow a look-up down', async () => {
     const made = lookupQuery(
       { v: 1, ends: [A, { address: '10.0.0.8', port: 5432 }], windowNs: 90n * minute, limit: 10 },

@@ -108,9 +108,9 @@ describe('status board', () => {
     const board = new StatusBoard();
     const waiting = (nowMs: number) => board.waitingFor(['sink', 'capture'], nowMs);
     expect(waiting(0)).toEqual(['sink (no sign of life yet)', 'capture (no sign of life yet)']);
-    board.accept(beat('sink', 'starting'), 0);
+    expect(board.accept(beat('sink', 'starting', ['the store starts']), 0)).toEqual([]);
     board.accept(beat('capture', 'degraded'), 1_000);
-    expect(waiting(2_000)).toEqual(['sink (starting)', 'capture (degraded)']);
+    expect(waiting(2_000)).toEqual(['sink (starting: the store starts)', 'capture (degraded)']);
     board.accept(beat('sink', 'ready'), 3_000);
     board.accept(beat('capture', 'degraded'), 6_000);
     expect(waiting(5_999)).toEqual(['capture (degraded)']);

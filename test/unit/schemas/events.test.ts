@@ -130,7 +130,7 @@ describe('a batch of events', () => {
   });
 });
 
-function ledger(change: object): object {
+function ledger(change: object): Record<string, unknown> {
   return { ledger: { sinceNs: 5n, captured: {}, dropped: {}, ...change } };
 }
 

@@ -13,10 +13,10 @@ const stream = (firstSeq: number, lastSeq: number, created = 'c') => ({ created,
 const block = { first: 10, last: 14 };
 
 test.each<[string, Position | undefined, ReturnType<typeof stream>, object]>([
-  ['nothing known, empty stream', undefined, stream(0, 0), { startSeq: 1, suspectUpto: 0, epoch: 0 }],
-  ['nothing known', undefined, stream(7, 20), { startSeq: 7, suspectUpto: 20, fixed: undefined }],
+  ['nothing known, empty stream', undefined, stream(0, 0), { startSeq: 1, epoch: 0 }],
+  ['nothing known', undefined, stream(7, 20), { startSeq: 7, fixed: undefined }],
   ['all stored', at({}), stream(1, 9), { startSeq: 10 }],
-  ['some to read', at({}), stream(1, 20), { startSeq: 10, fixed: undefined, suspectUpto: 20 }],
+  ['some to read', at({}), stream(1, 20), { startSeq: 10, fixed: undefined }],
   ['some discarded', at({}), stream(15, 20), { startSeq: 15 }],
   ['a block begun', at({ block }), stream(1, 20), { startSeq: 10, fixed: block, epoch: 0 }],
   ['a block begun, its beginning discarded', at({ block }), stream(12, 20), { startSeq: 12, fixed: block }],
