@@ -67,7 +67,11 @@ export class Capture {
 
   async attach(path: string, pid?: number): Promise<Executable> {
     const readPath = pid === undefined ? path : `/proc/${pid}/exe`;
-    const result = await this.executables.ensure(`${await fileKey(readPath)}:${pid}`, { path, readPath, pid });
+    const result = await this.executables.ensure(`${await fileKey(readPath)}:${pid}`, {
+      path,
+      readPath,
+      pid,
+    });
     if (isRefusal(result)) throw new Error(result.reason);
     return result;
   }

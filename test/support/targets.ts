@@ -19,6 +19,8 @@ export interface Running {
 export interface DownstreamRequest {
   readonly peer: string;
   readonly local: string;
+  readonly path: string;
+  /** Path and query that the caller was asked for, as it says itself. */
   readonly requestPath: string;
 }
 

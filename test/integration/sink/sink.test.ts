@@ -170,14 +170,9 @@ describe('other ways to start', () => {
 
   test('without the engine it says what to install', async () => {
     const own = temporaryDir();
-    const hooks =
-      "export const resolve = (name, context, next) => name === 'chdb' ? Promise.reject(new Error('Cannot find package')) : next(name, context)";
-    const register = `import { register } from 'node:module'; register('data:text/javascript,${encodeURIComponent(hooks)}')`;
-    const sink = run(
-      'sink',
-      ['--server', 'nats://127.0.0.1:9', '--data-dir', own.dir],
-      ['--import', `data:text/javascript,${encodeURIComponent(register)}`],
-    );
+    const register = join(import.meta.dirname, 'without-chdb.ts');
+    const args = ['--server', 'nats://127.0.0.1:9', '--data-dir', own.dir];
+    const sink = run('sink', args, ['--import', register]);
     await until('the sink to end', () => sink.child.exitCode !== null);
     expect(sink.child.exitCode).toBe(3);
     expect(sink.log()).toMatch(/STORE_ENGINE_MISSING.*npm install --include=optional/);

@@ -1,0 +1,112 @@
+import { readFileSync, realpathSync } from 'node:fs';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import {
+  containerId,
+  listProcesses,
+  readBootId,
+  readProcess,
+  serviceName,
+  startTicks,
+} from '../../../services/capture/proc.ts';
+
+const ID = '0123456789abcdef'.repeat(4);
+
+describe('the start time of a process', () => {
+  const rest = `S 1 1 1 0 -1 4194560 ${'0 '.repeat(10)}20 0 1 0 5551234 0 0`;
+  it.each(['app', 'my app', 'a) S 1 (b', '))', '(', ''])('is read whatever its name: %s', (name) => {
+    expect(startTicks(`4321 (${name}) ${rest}`)).toBe(5_551_234n);
+  });
+
+  it('is read whatever its name, property', () => {
+    fc.assert(fc.property(fc.string(), (name) => startTicks(`1 (${name}) ${rest}`) === 5_551_234n));
+  });
+});
+
+describe('the name of a service', () => {
+  const environ = (...variables: string[]) => [...variables, ''].join('\0');
+  it.each([
+    ['its own variable', environ('PATH=/bin', 'OTEL_SERVICE_NAME=orders'), 'orders'],
+    ['an attribute', environ('OTEL_RESOURCE_ATTRIBUTES=a=b,service.name=orders,c=d'), 'orders'],
+    [
+      'an attribute with spaces around',
+      environ('OTEL_RESOURCE_ATTRIBUTES=a=b, service.name = orders '),
+      'orders',
+    ],
+    [
+      'an attribute in percent encoding',
+      environ('OTEL_RESOURCE_ATTRIBUTES=service.name=or%C3%A4%20d'),
+      'orä d',
+    ],
+    ['an attribute with stray percent signs', environ('OTEL_RESOURCE_ATTRIBUTES=service.name=100%'), '100%'],
+    ['an attribute with =', environ('OTEL_RESOURCE_ATTRIBUTES=service.name=a=b'), 'a=b'],
+    [
+      'the variable before the attribute',
+      environ('OTEL_RESOURCE_ATTRIBUTES=service.name=b', 'OTEL_SERVICE_NAME=a'),
+      'a',
+    ],
+    [
+      'the attribute when the variable is empty',
+      environ('OTEL_SERVICE_NAME=', 'OTEL_RESOURCE_ATTRIBUTES=service.name=b'),
+      'b',
+    ],
+    [
+      'none: other attributes',
+      environ('OTEL_RESOURCE_ATTRIBUTES=service.names=a,xservice.name=b'),
+      undefined,
+    ],
+    ['none: other variables', environ('MY_OTEL_SERVICE_NAME=a', 'X=OTEL_SERVICE_NAME=a'), undefined],
+    ['none: empty', environ('OTEL_SERVICE_NAME=', 'OTEL_RESOURCE_ATTRIBUTES=service.name='), undefined],
+    ['none: no environment', '', undefined],
+  ])('is %s', (_, text, name) => {
+    expect(serviceName(text)).toBe(name);
+  });
+});
+
+describe('the id of a container', () => {
+  it.each([
+    [
+      'Docker, cgroup v1',
+      `12:pids:/docker/${ID}\n11:memory:/docker/${ID}\n0::/system.slice/containerd.service\n`,
+    ],
+    ['Docker, cgroup v2 by systemd', `0::/system.slice/docker-${ID}.scope\n`],
+    ['containerd in Kubernetes', `0::/kubepods.slice/kubepods-pod1a2b_3c.slice/cri-containerd-${ID}.scope\n`],
+    [
+      'Kubernetes, cgroup v1',
+      `1:name=systemd:/kubepods/besteffort/pod8f2c1e1e-0000-4000-8000-000000000001/${ID}\n`,
+    ],
+    ['CRI-O', `0::/kubepods.slice/crio-${ID}.scope/container\n`],
+    ['Podman', `0::/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-${ID}.scope/container\n`],
+  ])('is found: %s', (_, cgroup) => {
+    expect(containerId(cgroup)).toBe(ID);
+  });
+
+  it.each(['0::/\n', '0::/user.slice/user-0.slice/session-1.scope\n', `0::/x/${ID.slice(1)}\n`, ''])(
+    'is empty outside of one: %s',
+    (cgroup) => {
+      expect(containerId(cgroup)).toBe('');
+    },
+  );
+});
+
+describe('/proc of this machine', () => {
+  const self = { pid: process.pid, executable: realpathSync(process.execPath) };
+
+  it('lists this process', async () => {
+    expect(await listProcesses()).toContainEqual(self);
+  });
+
+  it('tells about this process, and nothing about one that is not there', () => {
+    const bootNs =
+      BigInt(Date.now() - Number(readFileSync('/proc/uptime', 'latin1').split(' ')[0]) * 1000) * 1_000_000n;
+    const facts = readProcess(self.pid, bootNs)!;
+    expect(facts).toMatchObject({ pid: self.pid, executablePath: self.executable, executableName: 'node' });
+    const ageMs = Number(BigInt(Date.now()) - facts.creationTimeNs / 1_000_000n);
+    expect(Math.abs(ageMs - process.uptime() * 1000)).toBeLessThan(5_000);
+    expect(readProcess(2 ** 22 + 1, bootNs)).toBeUndefined();
+  });
+
+  it('names the boot', async () => {
+    expect(await readBootId()).toMatch(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
+  });
+});
