@@ -157,7 +157,7 @@ export function isRefusal(result: Executable | Refusal): result is Refusal {
  */
 export async function fileKey(path: string): Promise<string | undefined> {
   const info = await stat(path).catch(() => undefined);
-  return info?.isFile() ? `${info.ino}:${info.size}:${info.mtimeMs}` : undefined;
+  return info && `${info.ino}:${info.size}:${info.mtimeMs}`;
 }
 
 function sitesOf(binary: GoBinary, index: number): Pick<UprobeSites, 'offsets' | 'cookies'> {

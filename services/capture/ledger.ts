@@ -3,7 +3,7 @@ import type { Ledger } from '../../schemas/events.ts';
 import type { COUNTER } from './bpf/layout.gen.ts';
 
 export interface LedgerSources {
-  readonly kernel: Readonly<Record<keyof typeof COUNTER, number>>;
+  readonly kernel: Readonly<Record<Exclude<keyof typeof COUNTER, 'COUNTERS'>, number>>;
   readonly unknownRecords: number;
   readonly queueDroppedRows: { readonly uprobe: number; readonly kprobe: number };
 }

@@ -90,7 +90,8 @@ async function capture(
     onProcesses: (running) => drain.processes.retain(running),
     onAttached: ({ path, goVersion }) => log.info({ path, goVersion }, 'executable attached'),
     onDetached: ({ path }) => log.info({ path }, 'executable detached'),
-    onRefused: (target, reason) => log.warn({ target, reason }, 'target cannot be probed'),
+    // The heartbeat's notes carry it too, which is where people see it.
+    onRefused: (target, reason) => log.info({ target, reason }, 'target cannot be probed'),
   });
   let ready = false;
   const heartbeat = startHeartbeat(bus, () => {

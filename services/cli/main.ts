@@ -1,4 +1,5 @@
 // The command line: one verb, one file. Services have verbs of their own in bin/flowtag.js and never come here.
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Command, CommanderError, Option } from 'commander';
 import { z } from 'zod';
 import { loadConfig, sharedOptions } from '../runtime/config.ts';
@@ -15,30 +16,45 @@ import { addUp } from './up.ts';
 import { UsageError } from './usage-error.ts';
 import type { RunVerb } from './verb.ts';
 
+const LAST_WRITE_MS = 1_000;
+
 export async function main(argv: readonly string[]): Promise<number> {
-  return runCommandLine(argv, process, watchSignals());
+  return runCommandLine(argv, process, watchSignals);
 }
 
 /** The exit code; everything is written when it resolves. */
 export async function runCommandLine(
   argv: readonly string[],
   terminal: Terminal,
-  interrupts: Interrupts,
+  watchInterrupts: () => Interrupts,
 ): Promise<number> {
   const say = sayOn(terminal);
   const out = new LineOutput(terminal.stdout, say);
   let exitCode = 0;
+  let interrupts: Interrupts | undefined;
   const run: RunVerb = async (command, verb) => {
     const { color, ...given } = command.optsWithGlobals<GlobalOptions>();
     const { server, dataDir } = connectionOptions(given);
-    exitCode = await verb({ out, say, paint: paintFor(color, terminal), interrupts, server, dataDir });
+    exitCode = await verb({
+      out,
+      say,
+      paint: paintFor(color, terminal),
+      untilInterrupted: () => {
+        interrupts = watchInterrupts();
+        return interrupts;
+      },
+      server,
+      dataDir,
+    });
   };
   try {
     await buildProgram(terminal, run).parseAsync([...argv], { from: 'user' });
   } catch (error) {
     exitCode = explain(error, say);
   }
-  await out.flush();
+  // Who interrupts does not wait for a paused pager to read on.
+  const unread = interrupts?.stop.aborted ? sleep(LAST_WRITE_MS, undefined, { ref: false }) : undefined;
+  await Promise.race([out.flush(), ...(unread ? [unread] : [])]);
   if (out.failure) say(`cannot write to stdout: ${out.failure.message}`);
   return out.failure ? 1 : exitCode;
 }

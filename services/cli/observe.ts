@@ -87,7 +87,8 @@ async function printHistory(
 }
 
 async function follow(bus: Bus, options: ObserveOptions, context: VerbContext): Promise<void> {
-  const { out, paint, say, interrupts } = context;
+  const { out, paint, say } = context;
+  const interrupts = context.untilInterrupted();
   const feed = new FlowFeed(bus, (flow) => out.write(formatFlow(options.output, flow, paint)), say);
   const offerHistory = async (query: FlowsQuery): Promise<void> => {
     try {

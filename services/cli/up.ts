@@ -64,7 +64,10 @@ export function addUp(program: Verb, run: RunVerb): void {
 }
 
 export async function up(options: UpOptions, context: VerbContext, programs = INSTALLED): Promise<number> {
-  const { say, out, interrupts } = context;
+  const { say, out } = context;
+  const interrupts = context.untilInterrupted();
+  if (context.server !== undefined)
+    say('up runs a NATS server of its own: --server and FLOWTAG_SERVER are not used');
   const dataDir = resolve(context.dataDir);
   const log = new ChildLog(makeLogFolder(dataDir), say);
   const failed = new AbortController();

@@ -10,7 +10,8 @@ export interface VerbContext {
   readonly out: LineOutput;
   readonly say: Say;
   readonly paint: Paint;
-  readonly interrupts: Interrupts;
+  /** For verbs that run until they are told to stop; to the others Ctrl-C does what it always does. */
+  readonly untilInterrupted: () => Interrupts;
   readonly dataDir: string;
   /** As given by flag or environment. */
   readonly server: string | undefined;

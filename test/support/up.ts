@@ -80,11 +80,10 @@ export class Up {
     }
   }
 
-  /** The pid of one of its services now. */
+  /** The pid of one of its services, or of its nats-server, now. */
   async pidOf(role: string): Promise<number> {
-    const found = (await processesWith(this.dataDir)).find(({ command }) =>
-      command.includes(`flowtag.js ${role} `),
-    );
+    const mark = role === 'nats-server' ? role : `flowtag.js ${role} `;
+    const found = (await processesWith(this.dataDir)).find(({ command }) => command.includes(mark));
     if (!found) throw new Error(`no ${role} runs`);
     return found.pid;
   }

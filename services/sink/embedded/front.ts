@@ -7,7 +7,7 @@ import { engineProblem, type HttpProblem, problem } from './engine-error.ts';
 import { Lane, LaneFullError } from './lane.ts';
 import { type EngineRequest, readRequest } from './request.ts';
 import { BodyTooLargeError, readText, spool } from './request-body.ts';
-import { insertFromFile, isRead } from './statement.ts';
+import { type DataInsert, insertFromFile, isRead } from './statement.ts';
 
 export interface FrontOptions {
   readonly engine: Engine;
@@ -81,20 +81,7 @@ async function execute(
   request: IncomingMessage,
   asked: EngineRequest,
 ): Promise<EngineAnswer & { readonly inserted: boolean }> {
-  if (asked.insert) {
-    const file = await spool(request, options.spoolDir, INSERT_BYTES_MAX);
-    try {
-      // The engine refuses an empty file; ClickHouse takes an empty INSERT for done.
-      if (file.bytes === 0) return { bytes: new Uint8Array(), rowsRead: 0, bytesRead: 0, inserted: true };
-      const sql = insertFromFile(asked.insert, file.path);
-      return {
-        ...(await writes.run(() => options.engine.run(asked.settings, sql, asked.format))),
-        inserted: true,
-      };
-    } finally {
-      file.remove();
-    }
-  }
+  if (asked.insert) return insert(options, writes, request, asked, asked.insert);
   const body = await readText(request, SQL_BYTES_MAX);
   const sql = asked.sql && body ? `${asked.sql}\n${body}` : asked.sql || body;
   if (sql.trim() === '') throw new Error('Code: 62. DB::Exception: Empty query. (SYNTAX_ERROR)');
@@ -103,6 +90,29 @@ async function execute(
     ...(await lane.run(() => options.engine.run(asked.settings, sql, asked.format))),
     inserted: false,
   };
+}
+
+async function insert(
+  { engine, spoolDir }: FrontOptions,
+  writes: Lane,
+  request: IncomingMessage,
+  { settings, format }: EngineRequest,
+  statement: DataInsert,
+): Promise<EngineAnswer & { readonly inserted: boolean }> {
+  const file = await spool(request, spoolDir, INSERT_BYTES_MAX);
+  try {
+    // The engine refuses an empty file; ClickHouse takes an empty INSERT for done.
+    if (file.bytes === 0) return { bytes: new Uint8Array(), rowsRead: 0, bytesRead: 0, inserted: true };
+    const result = await writes.run(() => engine.run(settings, insertFromFile(statement, file.path), format));
+    // It does not always say so when it found no file (seen with patterns): data must never be lost in silence.
+    if (result.rowsRead === 0)
+      throw new Error(
+        `Code: 107. DB::Exception: The engine read no row of ${file.bytes} bytes. (FILE_DOESNT_EXIST)`,
+      );
+    return { ...result, inserted: true };
+  } finally {
+    file.close();
+  }
 }
 
 function send(

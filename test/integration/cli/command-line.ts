@@ -8,7 +8,6 @@ export interface RunningCommand {
   readonly stderr: string;
   readonly code: Promise<number>;
   interrupt(): void;
-  interruptAgain(): void;
   /** As `| head`: whoever read stdout has gone. */
   closeStdout(): void;
 }
@@ -23,7 +22,10 @@ export function startCommand(...argv: string[]): RunningCommand {
     text.stderr += chunk;
   });
   const [stop, kill] = [new AbortController(), new AbortController()];
-  const code = runCommandLine(argv, { stdout, stderr }, { stop: stop.signal, kill: kill.signal });
+  const code = runCommandLine(argv, { stdout, stderr }, () => ({
+    stop: stop.signal,
+    kill: kill.signal,
+  }));
   return {
     get stdout() {
       return text.stdout;
@@ -33,7 +35,6 @@ export function startCommand(...argv: string[]): RunningCommand {
     },
     code,
     interrupt: () => stop.abort(),
-    interruptAgain: () => kill.abort(),
     closeStdout: () => stdout.destroy(Object.assign(new Error('write EPIPE'), { code: 'EPIPE' })),
   };
 }

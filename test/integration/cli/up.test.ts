@@ -63,7 +63,7 @@ function startUp(change: Partial<UpOptions> = {}): RunningUp {
     out: new LineOutput(stdout, say),
     say,
     paint: picocolors.createColors(false),
-    interrupts: { stop: stop.signal, kill: kill.signal },
+    untilInterrupted: () => ({ stop: stop.signal, kill: kill.signal }),
     dataDir,
     server: undefined,
   };

@@ -1,12 +1,17 @@
 // Contract of the store's HTTP front, as ClickHouse's own client uses it.
-import { readFileSync, statSync } from 'node:fs';
+import { once } from 'node:events';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { type ClickHouseClient, ClickHouseError, ClickHouseLogLevel, createClient } from '@clickhouse/client';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createFront } from '../../../services/sink/embedded/front.ts';
 import { run, startStore, temporaryDir, until } from './processes.ts';
 
-const { dir, remove } = temporaryDir();
+const { dir: parent, remove } = temporaryDir();
+// Characters that mean something to a shell, to SQL or to the engine's patterns.
+const dir = join(parent, "we ird/{a,b}*?[x]'$(x)");
 let store: Awaited<ReturnType<typeof startStore>>;
 let client: ClickHouseClient;
 
@@ -197,6 +202,23 @@ describe('errors', () => {
     expect(other.headers.get('x-clickhouse-exception-code')).toBe('81');
   });
 
+  test('an engine that reads nothing is not believed', async () => {
+    const engine = {
+      version: '1',
+      close: () => {},
+      run: async () => ({ bytes: new Uint8Array(), rowsRead: 0, bytesRead: 0 }),
+    };
+    const front = createFront({ engine, spoolDir: parent, user: 'u', password: 'p' }).listen(0, '127.0.0.1');
+    await once(front, 'listening');
+    const url = `http://127.0.0.1:${(front.address() as AddressInfo).port}/?user=u&password=p&query=INSERT%20INTO%20t%20FORMAT%20TSV`;
+    const answered = await fetch(url, { method: 'POST', body: '1' });
+    expect([answered.status, await answered.text()]).toEqual([
+      500,
+      expect.stringMatching(/read no row of 1 bytes/),
+    ]);
+    front.close();
+  });
+
   test('a body of SQL has an end', async () => {
     const { url, user, password } = store.endpoint;
     const headers = { 'X-ClickHouse-User': user, 'X-ClickHouse-Key': password };
@@ -234,6 +256,7 @@ describe('the process', () => {
     expect(JSON.parse(readFileSync(join(dir, 'store/endpoint.json'), 'utf8'))).toMatchObject({
       pid: store.pid,
     });
+    expect(readdirSync(join(dir, 'store/spool'))).toEqual([]);
   });
 
   test('a second one on the same directory says so and ends', async () => {

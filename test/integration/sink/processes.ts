@@ -27,6 +27,8 @@ export function run(
   const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', ...command], {
     stdio: ['ignore', 'ignore', 'pipe'],
     cwd: join(import.meta.dirname, '../../..'),
+    // A process group of its own, as a terminal gives it.
+    detached: true,
   });
   let output = '';
   child.stderr!.on('data', (chunk: Buffer) => {

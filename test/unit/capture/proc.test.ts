@@ -13,7 +13,7 @@ import {
 const ID = '0123456789abcdef'.repeat(4);
 
 describe('the start time of a process', () => {
-  const rest = `S 1 1 1 0 -1 4194560 ${'0 '.repeat(10)}20 0 1 0 5551234 0 0`;
+  const rest = `S 1 1 1 0 -1 4194560 ${'0 '.repeat(8)}20 0 1 0 5551234 0 0`;
   it.each(['app', 'my app', 'a) S 1 (b', '))', '(', ''])('is read whatever its name: %s', (name) => {
     expect(startTicks(`4321 (${name}) ${rest}`)).toBe(5_551_234n);
   });

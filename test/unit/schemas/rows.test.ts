@@ -16,7 +16,12 @@ const FIELDS = { name: 'string', count: 'number', at: 'time' } as const;
 function rowsOf<F extends Readonly<Record<string, 'string' | 'number' | 'time'>>>(fields: F) {
   const values = {
     string: fc.option(fc.string({ unit: 'binary' })),
-    number: fc.option(fc.oneof(fc.maxSafeInteger(), fc.double({ noNaN: true, noDefaultInfinity: true }).map((value) => value + 0))),
+    number: fc.option(
+      fc.oneof(
+        fc.maxSafeInteger(),
+        fc.double({ noNaN: true, noDefaultInfinity: true }).map((value) => value + 0),
+      ),
+    ),
     time: fc.option(fc.bigInt({ min: 0n, max: 0xffff_ffff_ffff_ffffn })),
   };
   const row = Object.fromEntries(Object.entries(fields).map(([name, type]) => [name, values[type]]));

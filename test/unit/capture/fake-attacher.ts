@@ -1,0 +1,40 @@
+// The kernel's side of attaching, remembered instead of done, and a Go program to attach to.
+import type { UprobeAttacher } from '../../../services/capture/executables.ts';
+import type { GoBinary } from '../../../services/capture/go/read-go-binary.ts';
+import type { BpfLink, UprobeSites } from '../../../services/capture/libbpf.ts';
+
+export class FakeAttacher implements UprobeAttacher {
+  /** Everything in order. */
+  readonly calls: string[] = [];
+  /** What is attached now, by the path that was read. */
+  readonly attached = new Map<string, UprobeSites>();
+  failWith: Error | undefined;
+
+  setBinary(index: number): void {
+    this.calls.push(`binary ${index}`);
+  }
+
+  attachUprobes(sites: UprobeSites): BpfLink {
+    if (this.failWith) throw this.failWith;
+    this.calls.push(`attach ${sites.path} ${sites.offsets.join()}`);
+    this.attached.set(sites.path, sites);
+    return {
+      detach: async () => {
+        this.attached.delete(sites.path);
+      },
+    };
+  }
+}
+
+export function goBinary(): GoBinary {
+  const site = { function: 'f', fileOffset: 0n, guarded: false };
+  return {
+    goVersion: 'go1.19.8',
+    sites: [
+      { ...site, hook: 'goroutine_start', fileOffset: 30n },
+      { ...site, hook: 'goroutine_exit', fileOffset: 10n },
+      { ...site, hook: 'request_end', fileOffset: 20n },
+      { ...site, hook: 'request_start', fileOffset: 40n, guarded: true },
+    ],
+  } as unknown as GoBinary;
+}
