@@ -82,12 +82,8 @@ test('Ctrl-C stores what was read, and leaves no process', async () => {
   const pid = setup.storePid();
   setup.flows([flow(1)]);
   expect(await setup.publisher.flush(5_000)).toBe(true);
-  await until('it to be read', () =>
-    setup!.bus.streamState('KV_FLOWTAG_SINK').then(
-      () => true,
-      () => false,
-    ),
-  );
+  // Read by then, but its block is open for longer.
+  await sleep(200);
   process.kill(-sink.pid, 'SIGINT');
   await until('the sink to end', () => sink.child.exitCode !== null);
   expect(sink.child.exitCode).toBe(0);
@@ -97,7 +93,7 @@ test('Ctrl-C stores what was read, and leaves no process', async () => {
   await store.end('SIGTERM');
 });
 
-test('a sink that is killed takes its store along, also before it opened', async () => {
+test('a sink that is killed takes its store along', async () => {
   setup = await setUp();
   const sink = setup.startSink();
   await until('the store to open', () => setup!.latest()?.notes.length === 0);

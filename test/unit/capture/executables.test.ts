@@ -7,11 +7,13 @@ import {
   type Refusal,
 } from '../../../services/capture/executables.ts';
 import { GoBinaryError } from '../../../services/capture/go/go-binary-error.ts';
+import { isGoHttpServer } from '../../../services/capture/go/is-go-http-server.ts';
 import { readGoBinary } from '../../../services/capture/go/read-go-binary.ts';
 import { BpfError } from '../../../services/capture/libbpf.ts';
 import { FakeAttacher, goBinary } from './fake-attacher.ts';
 
 vi.mock('../../../services/capture/go/read-go-binary.ts', () => ({ readGoBinary: vi.fn() }));
+vi.mock('../../../services/capture/go/is-go-http-server.ts', () => ({ isGoHttpServer: vi.fn() }));
 const reader = vi.mocked(readGoBinary);
 
 let kernel: FakeAttacher;
@@ -23,14 +25,16 @@ beforeEach(() => {
   executables = new Executables(kernel, false);
 });
 
+const candidate = (key: string) => ({ path: `/opt/${key}`, readPath: `/proc/1/${key}` });
+
 async function attach(key: string): Promise<Executable> {
-  const result = await executables.ensure(key, `/opt/${key}`, `/proc/1/${key}`);
+  const result = await executables.ensure(key, candidate(key));
   if (isRefusal(result)) throw new Error(result.reason);
   return result;
 }
 
 async function refusal(key: string): Promise<Refusal> {
-  const result = await executables.ensure(key, `/opt/${key}`, `/proc/1/${key}`);
+  const result = await executables.ensure(key, candidate(key));
   if (!isRefusal(result)) throw new Error(`${key} was attached`);
   return result;
 }
@@ -62,7 +66,7 @@ describe('an executable', () => {
   });
 
   it('is attached to one process when that alone is asked for', async () => {
-    await executables.ensure('a:7', '/opt/a', '/proc/7/exe', 7);
+    await executables.ensure('a:7', { path: '/opt/a', readPath: '/proc/7/exe', pid: 7 });
     expect(kernel.attached.get('/proc/7/exe')!.pid).toBe(7);
     await attach('a');
     expect(kernel.attached.get('/proc/1/a')!.pid).toBeUndefined();
@@ -150,6 +154,14 @@ describe('an executable that cannot be probed', () => {
     const others = Array.from({ length: 256 }, (_, n) => `a${n}`).filter((key) => key !== 'a200');
     await scan(60, others);
     expect(await attach('late')).toMatchObject({ index: 200 });
+  });
+
+  it('is told by a cheap look when nobody named it', async () => {
+    vi.mocked(isGoHttpServer).mockResolvedValueOnce(false).mockResolvedValueOnce(true);
+    const wide = (key: string) => executables.ensure(key, { ...candidate(key), wide: true });
+    expect(await wide('a')).toEqual({ reason: 'not a Go HTTP server', notGo: true });
+    expect(reader).not.toHaveBeenCalled();
+    expect(await wide('b')).toMatchObject({ path: '/opt/b', index: 0 });
   });
 
   it('is forgotten when there are very many of them', async () => {
