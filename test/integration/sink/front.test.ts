@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { type ClickHouseClient, ClickHouseError, ClickHouseLogLevel, createClient } from '@clickhouse/client';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { createFront } from '../../../services/sink/embedded/front.ts';
 import { run, startStore, temporaryDir, until } from './processes.ts';
 
@@ -268,10 +268,10 @@ describe('the process', () => {
 
   test('a crash signal ends it at once', async () => {
     const own = temporaryDir();
+    onTestFinished(own.remove);
     const victim = await startStore(own.dir);
     const startMs = performance.now();
     expect(await victim.end('SIGSEGV')).toBe('SIGSEGV');
     expect(performance.now() - startMs).toBeLessThan(5_000);
-    own.remove();
   });
 });

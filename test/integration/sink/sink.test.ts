@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, onTestFinished, test } from 'vitest';
 import { deadLetterSubject } from '../../../schemas/subjects.ts';
 import { run, startStore, storeEndpoint, temporaryDir, until } from './processes.ts';
 import { BASE_NS, flow, hexOf, request } from './rows.ts';
@@ -140,6 +140,7 @@ describe('other ways to start', () => {
     writeFileSync(passwordFile, `${store.endpoint.password}\n`);
     const { url, user } = store.endpoint;
     const own = temporaryDir();
+    onTestFinished(own.remove);
     const sink = run('sink', [
       '--server',
       setup.nats.url,
@@ -156,20 +157,20 @@ describe('other ways to start', () => {
     expect(await setup.stored('flows', 1)).toEqual({ rows: 1, ids: 1 });
     expect(await sink.end('SIGTERM')).toBe(0);
     expect(await store.end('SIGTERM')).toBe(0);
-    own.remove();
   });
 
   test('without a bus it waits, and stops when told', async () => {
     const own = temporaryDir();
+    onTestFinished(own.remove);
     const sink = run('sink', ['--server', 'nats://127.0.0.1:9', '--data-dir', own.dir]);
     const { pid } = await storeEndpoint(own.dir);
     expect(await sink.end('SIGTERM')).toBe(0);
     expect(() => process.kill(pid, 0)).toThrow();
-    own.remove();
   });
 
   test('without the engine it says what to install', async () => {
     const own = temporaryDir();
+    onTestFinished(own.remove);
     const register = join(import.meta.dirname, 'without-chdb.ts');
     const args = ['--server', 'nats://127.0.0.1:9', '--data-dir', own.dir];
     const sink = run('sink', args, ['--import', register]);
@@ -177,7 +178,6 @@ describe('other ways to start', () => {
     expect(sink.child.exitCode).toBe(3);
     expect(sink.log()).toMatch(/STORE_ENGINE_MISSING.*npm install --include=optional/);
     expect(sink.log()).toMatch(/STORE_CANNOT_START/);
-    own.remove();
   });
 
   test('with options it does not understand it says which', async () => {
@@ -244,6 +244,7 @@ test('a stream that was created anew is read from its first message', async () =
 test('of two sinks on one bus, one goes', async () => {
   setup = await setUp();
   const other = temporaryDir();
+  onTestFinished(other.remove);
   const { flows, latest } = setup;
   const first = setup.startSink();
   await until('ready', () => latest()?.state === 'ready');
@@ -263,6 +264,5 @@ test('of two sinks on one bus, one goes', async () => {
   } finally {
     clearInterval(sent);
     await second.end('SIGKILL');
-    other.remove();
   }
 });

@@ -145,7 +145,8 @@ describe('round trip', () => {
 
   test('every digit of a time, the extremes, and addresses in their canonical text', async () => {
     await store.query('TRUNCATE TABLE flows', {});
-    const at = 1_763_792_800_123_456_789n;
+    // Recent: what is older than the retention is gone at the next merge.
+    const at = BASE_NS + 123_456_789n;
     const rows: [Partial<Flow>, Partial<Flow>][] = [
       [{ 'network.local.address': '2001:DB8:0:0:1:0:0:1' }, { 'network.local.address': '2001:db8::1:0:0:1' }],
       [{ 'network.local.address': '::ffff:10.1.2.3' }, { 'network.local.address': '10.1.2.3' }],

@@ -38,6 +38,7 @@ beforeEach(() => {
   host = new Host();
   kernel = new FakeAttacher();
   log = [];
+  vi.mocked(isGoHttpServer).mockReset();
   vi.mocked(readGoBinary).mockImplementation(async (path) => {
     const contents = host.keyOf(path);
     if (contents?.startsWith('go')) return goBinary();
@@ -78,7 +79,7 @@ describe('discovery', () => {
     host.run(8, '/opt/app');
     expect(await scanned(discovery)).toEqual(['pid 7 is 0', 'pid 8 is 0']);
     expect(await scanned(discovery, 3)).toEqual([]);
-    expect([...kernel.attached.keys()]).toEqual(['/opt/app']);
+    expect(kernel.paths).toEqual(['/opt/app']);
   });
 
   it('finds a file and processes that come later', async () => {
@@ -102,7 +103,7 @@ describe('discovery', () => {
     host.run(7, '/opt/app');
     const discovery = discover('7', '/opt/app', '/opt/*', AUTO);
     expect(await scanned(discovery, 2)).toEqual(['attached /opt/app as 0 for /opt/app', 'pid 7 is 0']);
-    expect(kernel.attached.get('/opt/app')!.pid).toBeUndefined();
+    expect(kernel.sitesOf('/opt/app').pid).toBeUndefined();
     expect(kernel.attached.size).toBe(1);
   });
 
@@ -115,7 +116,7 @@ describe('discovery', () => {
       'attached /opt/app as 1 for 9',
       'pid 9 is 1',
     ]);
-    expect([...kernel.attached.values()].map(({ path, pid }) => [path, pid])).toEqual([
+    expect([...kernel.attached].map(({ path, pid }) => [path, pid])).toEqual([
       ['/proc/7/exe', 7],
       ['/proc/9/exe', 9],
     ]);

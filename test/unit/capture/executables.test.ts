@@ -57,7 +57,7 @@ describe('an executable', () => {
   it('tells the kernel by cookie which hook, which executable and whether guarded', async () => {
     await attach('a');
     await attach('b');
-    expect(kernel.attached.get('/proc/1/b')!.cookies).toEqual([
+    expect(kernel.sitesOf('/proc/1/b').cookies).toEqual([
       BigInt(HOOK.HOOK_GOROUTINE_START | (1 << 8)),
       BigInt(HOOK.HOOK_GOROUTINE_EXIT | (1 << 8)),
       BigInt(HOOK.HOOK_REQUEST_END | (1 << 8)),
@@ -67,9 +67,9 @@ describe('an executable', () => {
 
   it('is attached to one process when that alone is asked for', async () => {
     await executables.ensure('a:7', { path: '/opt/a', readPath: '/proc/7/exe', pid: 7 });
-    expect(kernel.attached.get('/proc/7/exe')!.pid).toBe(7);
+    expect(kernel.sitesOf('/proc/7/exe').pid).toBe(7);
     await attach('a');
-    expect(kernel.attached.get('/proc/1/a')!.pid).toBeUndefined();
+    expect(kernel.sitesOf('/proc/1/a').pid).toBeUndefined();
   });
 
   it('is detached after sixty scans without anybody, not before', async () => {
@@ -79,7 +79,7 @@ describe('an executable', () => {
     expect(await scan(1, ['a', 'b'])).toEqual([]); // wanted again: counts from the start
     expect(await scan(59, ['b'])).toEqual([]);
     expect(await scan(1, ['b'])).toEqual(['/opt/a']);
-    expect([...kernel.attached.keys()]).toEqual(['/proc/1/b']);
+    expect(kernel.paths).toEqual(['/proc/1/b']);
     expect(executables.has('a')).toBe(false);
     expect(executables.pathOf(0)).toBe('/opt/a'); // events that are still on their way
   });

@@ -6,9 +6,17 @@ import type { BpfLink, UprobeSites } from '../../../services/capture/libbpf.ts';
 export class FakeAttacher implements UprobeAttacher {
   /** Everything in order. */
   readonly calls: string[] = [];
-  /** What is attached now, by the path that was read. */
-  readonly attached = new Map<string, UprobeSites>();
+  /** What is attached now. */
+  readonly attached = new Set<UprobeSites>();
   failWith: Error | undefined;
+
+  get paths(): string[] {
+    return [...this.attached].map(({ path }) => path);
+  }
+
+  sitesOf(path: string): UprobeSites {
+    return [...this.attached].find((sites) => sites.path === path)!;
+  }
 
   setBinary(index: number): void {
     this.calls.push(`binary ${index}`);
@@ -17,10 +25,10 @@ export class FakeAttacher implements UprobeAttacher {
   attachUprobes(sites: UprobeSites): BpfLink {
     if (this.failWith) throw this.failWith;
     this.calls.push(`attach ${sites.path} ${sites.offsets.join()}`);
-    this.attached.set(sites.path, sites);
+    this.attached.add(sites);
     return {
       detach: async () => {
-        this.attached.delete(sites.path);
+        this.attached.delete(sites);
       },
     };
   }
