@@ -19,7 +19,7 @@ if (existsSync(entry)) {
   process.setSourceMapsEnabled(true);
   const { main } = await import(entry.href);
   // exit, not exitCode: main has stopped in order, and a handle it forgot must not keep the process alive.
-  // Nothing is cut: on Linux writes to files, pipes and terminals are synchronous.
+  // What main wrote it has flushed: a pipe takes 64 KiB at once, and what is beyond would be cut here.
   process.exit(await main(isService ? argv.slice(1) : argv));
 } else {
   process.stderr.write(`flowtag: not built (${entry.pathname} is missing); run: npm run build\n`);

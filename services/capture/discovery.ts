@@ -27,7 +27,8 @@ interface Scan {
 
 export class Discovery {
   private readonly options: DiscoveryOptions;
-  private readonly keys = new Map<string, string>(); // `pid executable` → file key, so that most processes cost no stat
+  /** `pid executable` → file key of processes that are not probed: most of a host, which then cost no stat. */
+  private readonly keys = new Map<string, string>();
   private readonly probed = new Set<string>(); // `pid file-key` already in the kernel's filter
   private refusals = new Map<string, string>();
 
@@ -79,7 +80,6 @@ export class Discovery {
     const id = `${process.pid} ${process.executable}`;
     const file = this.keys.get(id) ?? (await fileKey(exe));
     if (file === undefined) return; // gone, or not ours to see
-    this.keys.set(id, file);
     // A pid is a target of its own unless another target takes every process of that file.
     const alone =
       target.kind === 'pid' && !all.some((other) => other.kind !== 'pid' && isTarget(other, process));
@@ -87,7 +87,8 @@ export class Discovery {
     const key = alone ? `${file}:${process.pid}` : file;
     const candidate = { path: process.executable, readPath: exe, pid, wide: target.kind === 'auto' };
     const executable = await this.ensure(key, candidate, target, scan);
-    if (!executable || this.probed.has(`${process.pid} ${key}`)) return;
+    if (executable === undefined) this.keys.set(id, file);
+    if (executable === undefined || this.probed.has(`${process.pid} ${key}`)) return;
     try {
       this.options.addTarget(process.pid, executable.index);
       this.probed.add(`${process.pid} ${key}`);

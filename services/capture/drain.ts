@@ -57,7 +57,7 @@ export class Drain {
         beganNs = this.nowNs();
       },
       onRecord: (offset, length) => this.batches.accept(offset, length),
-      onDrained: (complete) => this.batches.drained(beganNs, complete),
+      onDrained: (complete) => this.batches.drained(beganNs, complete, performance.now()),
     });
     this.timers = [
       setInterval(() => this.setClock(), CLOCK_MS),

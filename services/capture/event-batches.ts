@@ -7,7 +7,7 @@ import { BatchProcesses, type ProcessFactsCache } from './process-table.ts';
 
 const ROWS = 4096;
 /** A socket batch goes out at least this often, empty if need be: it carries the host's watermark. */
-const WATERMARK_NS = 1_000_000_000n;
+const WATERMARK_MS = 1_000;
 
 export interface EventMessage {
   readonly subject: string;
@@ -35,7 +35,8 @@ export class EventBatches {
   private readonly idPrefix: string;
   private seq = 0;
   private uptoNs: bigint;
-  private watermarkNs = 0n;
+  private watermarkAtMs = Number.NEGATIVE_INFINITY;
+  private watermarkSent = false; // since the last drain
 
   constructor(options: EventBatchesOptions) {
     this.options = options;
@@ -53,10 +54,18 @@ export class EventBatches {
     if (this.decoder.full) this.flush(this.lastTimeNs());
   }
 
-  /** After a drain that began at `beganNs` (epoch); `complete`: everything older has been delivered. */
-  drained(beganNs: bigint, complete: boolean): void {
+  /**
+   * After a drain that began at `beganNs` (epoch); `complete`: everything older has been delivered. `nowMs`: any clock
+   * that is never set back, which the epoch may be.
+   */
+  drained(beganNs: bigint, complete: boolean, nowMs: number): void {
     this.flush(complete ? beganNs : this.lastTimeNs());
-    if (this.uptoNs - this.watermarkNs >= WATERMARK_NS) this.watermark();
+    if (this.watermarkSent) this.watermarkAtMs = nowMs;
+    else if (nowMs - this.watermarkAtMs >= WATERMARK_MS) {
+      this.watermark();
+      this.watermarkAtMs = nowMs;
+    }
+    this.watermarkSent = false;
   }
 
   /** A socket batch without rows: how far this host has got, and its ledger. */
@@ -88,7 +97,7 @@ export class EventBatches {
       processes: table.writer.n,
       cols: { ...writer.take(), ...table.take() },
     };
-    if (kind === 'kprobe') this.watermarkNs = this.uptoNs;
+    if (kind === 'kprobe') this.watermarkSent = true;
     publish({
       subject: eventSubject(kind, host),
       schema: schemaOf(kind),

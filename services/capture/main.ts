@@ -118,10 +118,7 @@ async function capture(
   try {
     await repeat(config.scanMs, signal, async () => {
       await discovery.scan();
-      if (!ready) {
-        ready = true;
-        heartbeat.beat();
-      }
+      ready = true;
     });
   } finally {
     await executables.close();

@@ -6,12 +6,16 @@ import type { Bus } from './bus.ts';
 import { VERSION } from './version.ts';
 
 const INTERVAL_MS = 5_000;
+const STARTING_MS = 200;
 
-/** Publishes at once, every 5 s, and on `beat` when the state changed. Lost ones do not matter: counters are cumulative. */
+/**
+ * Publishes at once, every 5 s, and as soon as the service is no longer starting: who waits for it should not wait
+ * for the next beat. Lost ones do not matter: counters are cumulative.
+ */
 export function startHeartbeat(
   bus: Bus,
   read: () => Omit<Status, 'v' | 'version' | 'timeNs'>,
-): { beat(): void; close(): void } {
+): { close(): void } {
   const beat = (): void => {
     const timeNs = BigInt(Date.now()) * 1_000_000n;
     const message: Status = { v: 1, version: VERSION, timeNs, ...read() };
@@ -19,5 +23,15 @@ export function startHeartbeat(
   };
   beat();
   const timer = setInterval(beat, INTERVAL_MS);
-  return { beat, close: () => clearInterval(timer) };
+  const started = setInterval(() => {
+    if (read().state === 'starting') return;
+    clearInterval(started);
+    beat();
+  }, STARTING_MS);
+  return {
+    close: () => {
+      clearInterval(timer);
+      clearInterval(started);
+    },
+  };
 }

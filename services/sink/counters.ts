@@ -26,7 +26,6 @@ export type Counter =
   | 'rows_repeated'
   | 'blocks_stored'
   | 'retries'
-  | 'dead_letters'
   | 'dead_letters_dropped'
   | 'lookups'
   | 'lookup_errors';

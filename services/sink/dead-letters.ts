@@ -26,7 +26,6 @@ export class DeadLetters {
 
   add(message: BusMessage, { reason, problem }: Refused): void {
     const { subject, schema, seq, data } = message;
-    this.counters.add('dead_letters');
     this.counters.add(`dead_letters_${reason}`);
     this.publisher.publish({
       subject: deadLetterSubject('sink', reason),

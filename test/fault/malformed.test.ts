@@ -52,7 +52,7 @@ afterAll(async () => {
 
 const deadLetters = (role: string) =>
   Object.entries(counters.get(role) ?? {})
-    .filter(([name]) => name.startsWith('dead_letters'))
+    .filter(([name]) => name.startsWith('dead_letters_'))
     .reduce((sum, [, count]) => sum + count, 0);
 
 test('garbage and unknown versions are set aside, and the next request is stored', async () => {

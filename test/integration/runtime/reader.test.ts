@@ -254,7 +254,10 @@ describe('reader', () => {
     await publish(0, 1);
     await until('one', () => numbers.length === 1);
     await reader.close();
-    const list = await at.bus.request('$JS.API.CONSUMER.NAMES.FLOWTAG_EV', '', Buffer.alloc(0), 2_000);
-    expect(JSON.parse(Buffer.from(list.data).toString()).total).toBe(0);
+    const consumers = async (): Promise<number> => {
+      const list = await at.bus.request('$JS.API.CONSUMER.NAMES.FLOWTAG_EV', '', Buffer.alloc(0), 2_000);
+      return JSON.parse(Buffer.from(list.data).toString()).total;
+    };
+    await expect.poll(consumers).toBe(0);
   });
 });

@@ -45,7 +45,7 @@ describe('batches', () => {
           });
           recorder.accept(records);
           const beganNs = SINCE_NS + timeNs;
-          recorder.target.drained(beganNs, complete);
+          recorder.target.drained(beganNs, complete, Number(timeNs) / 1e6);
           if (complete) expect(beganNs - watermark(recorder)).toBeLessThan(SECOND_NS);
         }
         expectContract(recorder, started);
@@ -68,7 +68,7 @@ describe('batches', () => {
     const midway = recorder.batches.length;
     expect(midway).toBeGreaterThanOrEqual(2);
     expect(recorder.batches.at(-1)!.uptoNs).toBeLessThanOrEqual(SINCE_NS + 4_999n);
-    recorder.target.drained(SINCE_NS + 6_000n, true);
+    recorder.target.drained(SINCE_NS + 6_000n, true, 0);
     expect(recorder.batches.length).toBe(midway + 2);
     expectContract(recorder, new Set(records.map((_, n) => 2 * n + 1)));
     expect(recorder.batches.flatMap(rowsOf)).toHaveLength(10_000);
@@ -87,7 +87,7 @@ describe('batches', () => {
     recorder.accept(
       Array.from({ length: 4_096 }, (_, id) => requestStart({ id, ...longest, peer, traceparent })),
     );
-    recorder.target.drained(SINCE_NS, true);
+    recorder.target.drained(SINCE_NS, true, 0);
     expect(Math.max(...recorder.messages.map(({ data }) => data.length))).toBeLessThan(MAX_MESSAGE_BYTES);
     expect(recorder.batches.flatMap(rowsOf)).toHaveLength(4_096);
     const before = recorder.messages.length;
@@ -105,10 +105,11 @@ describe('batches', () => {
 
   it('do not move the watermark back when the clock is set back', () => {
     const recorder = new BatchRecorder();
-    recorder.target.drained(SINCE_NS + 5n * SECOND_NS, true);
+    recorder.target.drained(SINCE_NS + 5n * SECOND_NS, true, 0);
     recorder.accept([socketEvent({ id: 1, timeNs: 1n })]);
-    recorder.target.drained(SINCE_NS + 1n, true);
-    expect(recorder.batches.map(({ uptoNs }) => uptoNs)).toEqual(Array(2).fill(SINCE_NS + 5n * SECOND_NS));
+    recorder.target.drained(SINCE_NS + 1n, true, 999);
+    recorder.target.drained(SINCE_NS + 2n, true, 2_500); // idle, and still heard of
+    expect(recorder.batches.map(({ uptoNs }) => uptoNs)).toEqual(Array(3).fill(SINCE_NS + 5n * SECOND_NS));
   });
 
   it('describe the processes of their own rows', () => {
@@ -119,9 +120,9 @@ describe('batches', () => {
       socketEvent({ id: 2, pid: 2 }),
       socketEvent({ id: 3, pid: 1 }),
     ]);
-    recorder.target.drained(SINCE_NS, true);
+    recorder.target.drained(SINCE_NS, true, 0);
     recorder.accept([socketEvent({ id: 4, pid: 3, binary: 7 })]);
-    recorder.target.drained(SINCE_NS, true);
+    recorder.target.drained(SINCE_NS, true, 0);
     const services = recorder.batches.map(({ process, processes }) =>
       Array.from({ length: processes }, (_, index) => process['service.name'].get(index)),
     );
