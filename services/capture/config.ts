@@ -4,48 +4,53 @@ import { sharedOptions } from '../runtime/config.ts';
 
 const MIB = 1 << 20;
 
-export const captureOptions = z.object({
-  ...sharedOptions,
-  target: z
-    .array(z.string().min(1))
-    .default([])
-    .describe('what to probe: a pid, the path of an executable or a glob over paths; repeatable')
-    .meta({ example: '/usr/bin/caddy' }),
-  auto: z.boolean().default(false).describe('probe every Go net/http server on this host'),
-  query: z
-    .boolean()
-    .default(false)
-    .describe('capture query strings too (off: they often carry personal data)'),
-  allowUnknownGo: z
-    .boolean()
-    .default(false)
-    .describe('probe programs built by a newer Go than this version knows, with the newest known layout'),
-  ringMib: z
-    .union([
-      z.literal(1),
-      z.literal(2),
-      z.literal(4),
-      z.literal(8),
-      z.literal(16),
-      z.literal(32),
-      z.literal(64),
-    ])
-    .default(8)
-    .describe('size of the kernel ring buffer in MiB: 1, 2, 4 … 64'),
-  tickMs: z.number().int().min(1).max(1000).default(4).describe('how often to read events while they come'),
-  scanMs: z.number().int().min(100).max(60_000).default(1000).describe('how often to look for new processes'),
-  queueMib: z
-    .number()
-    .int()
-    .min(1)
-    .max(4096)
-    .default(64)
-    .describe('events kept in memory while the bus is away, in MiB; beyond it they are dropped and counted'),
-  uprobes: z
-    .enum(['auto', 'multi', 'perf'])
-    .default('auto')
-    .describe('how to attach: uprobe_multi links (Linux 6.6), perf events, or what the kernel has'),
-});
+export const captureOptions = z
+  .object({
+    ...sharedOptions,
+    target: z
+      .array(z.string().min(1))
+      .default([])
+      .describe('what to probe: a pid, the path of an executable or a glob over paths; repeatable')
+      .meta({ example: '/usr/bin/caddy' }),
+    auto: z.boolean().default(false).describe('probe every Go net/http server on this host'),
+    query: z
+      .boolean()
+      .default(false)
+      .describe('capture query strings too (off: they often carry personal data)'),
+    allowUnknownGo: z
+      .boolean()
+      .default(false)
+      .describe('probe programs built by a newer Go than this version knows, with the newest known layout'),
+    ringMib: z
+      .number()
+      .refine((mib) => [1, 2, 4, 8, 16, 32, 64].includes(mib), 'is not 1, 2, 4, 8, 16, 32 or 64')
+      .default(8)
+      .describe('size of the kernel ring buffer in MiB, a power of two'),
+    tickMs: z.number().int().min(1).max(1000).default(4).describe('how often to read events while they come'),
+    scanMs: z
+      .number()
+      .int()
+      .min(100)
+      .max(60_000)
+      .default(1000)
+      .describe('how often to look for new processes'),
+    queueMib: z
+      .number()
+      .int()
+      .min(1)
+      .max(4096)
+      .default(64)
+      .describe(
+        'events kept in memory while the bus is away, in MiB; beyond it they are dropped and counted',
+      ),
+    uprobes: z
+      .enum(['auto', 'multi', 'perf'])
+      .default('auto')
+      .describe('how to attach: uprobe_multi links (Linux 6.6), perf events, or what the kernel has'),
+  })
+  .refine(({ target, auto }) => auto || target.length > 0, {
+    message: 'nothing to probe: name --target PID|PATH|GLOB, or --auto',
+  });
 export type CaptureOptions = z.infer<typeof captureOptions>;
 
 export function ringBytes(options: CaptureOptions): number {

@@ -1,10 +1,8 @@
 // The capture daemon: loads the probes, finds targets, drains the ring and publishes batches of events.
 import { type Bus, connectBus } from '../runtime/bus.ts';
-import { loadConfig } from '../runtime/config.ts';
-import { ConfigError } from '../runtime/errors.ts';
 import { startHeartbeat } from '../runtime/heartbeat.ts';
-import { runService } from '../runtime/lifecycle.ts';
-import { createLogger, type Logger } from '../runtime/log.ts';
+import { startService } from '../runtime/lifecycle.ts';
+import type { Logger } from '../runtime/log.ts';
 import { type CaptureOptions, captureOptions, queueBytes, ringBytes } from './config.ts';
 import { Discovery } from './discovery.ts';
 import { Drain } from './drain.ts';
@@ -18,21 +16,8 @@ import { AUTO, parseTarget } from './targets.ts';
 
 const FLUSH_MS = 5_000;
 
-export async function main(argv: readonly string[]): Promise<number> {
-  try {
-    const config = loadConfig('capture', captureOptions, argv);
-    if (config.target.length === 0 && !config.auto)
-      throw new ConfigError(
-        'CONFIG',
-        'flowtag capture: nothing to probe; name --target PID|PATH|GLOB, or --auto',
-      );
-    const log = createLogger('capture', config.logLevel);
-    return await runService('capture', log, (signal) => run(config, log, signal));
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    process.stderr.write(`${error.message}\n`);
-    return error.exitCode;
-  }
+export function main(argv: readonly string[]): Promise<number> {
+  return startService('capture', captureOptions, argv, run);
 }
 
 async function run(config: CaptureOptions, log: Logger, signal: AbortSignal): Promise<void> {

@@ -1,11 +1,9 @@
 // The correlator: joins request events with socket events and publishes flows and finished requests.
 import { EVENT_SUBJECTS } from '../../schemas/subjects.ts';
 import { connectBus } from '../runtime/bus.ts';
-import { loadConfig } from '../runtime/config.ts';
-import { ConfigError } from '../runtime/errors.ts';
 import { startHeartbeat } from '../runtime/heartbeat.ts';
-import { runService } from '../runtime/lifecycle.ts';
-import { createLogger, type Logger } from '../runtime/log.ts';
+import { startService } from '../runtime/lifecycle.ts';
+import type { Logger } from '../runtime/log.ts';
 import { type CorrelatorOptions, correlatorOptions, streamLimits } from './config.ts';
 import { openPartition, type Partition } from './partition.ts';
 
@@ -13,16 +11,8 @@ const ROLE = 'correlator';
 const MAX_BOOTS = 2_000;
 const SILENT_NS = 86_400_000_000_000n; // a day: a host that is cut off goes on where it was
 
-export async function main(argv: readonly string[]): Promise<number> {
-  try {
-    const config = loadConfig(ROLE, correlatorOptions, argv);
-    const log = createLogger(ROLE, config.logLevel);
-    return await runService(ROLE, log, (signal) => run(config, log, signal));
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    process.stderr.write(`${error.message}\n`);
-    return error.exitCode;
-  }
+export function main(argv: readonly string[]): Promise<number> {
+  return startService(ROLE, correlatorOptions, argv, run);
 }
 
 async function run(config: CorrelatorOptions, log: Logger, signal: AbortSignal): Promise<void> {

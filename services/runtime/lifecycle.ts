@@ -1,9 +1,29 @@
 // From start to exit code: signals, the deadline of an orderly stop, and errors that nobody handled.
-import { FlowtagError } from './errors.ts';
-import type { Logger } from './log.ts';
+import type { z } from 'zod';
+import { loadConfig } from './config.ts';
+import { ConfigError, FlowtagError } from './errors.ts';
+import { createLogger, type Logger } from './log.ts';
 
 const STOP_DEADLINE_MS = 10_000;
 const KEEP_ALIVE_MS = 60_000;
+
+/** From the arguments of a service's verb to its exit code. What is wrong with them is said on stderr, all at once. */
+export async function startService<S extends z.ZodObject & z.ZodType<{ readonly logLevel: string }>>(
+  role: string,
+  options: S,
+  argv: readonly string[],
+  run: (config: z.infer<S>, log: Logger, signal: AbortSignal) => Promise<void>,
+): Promise<number> {
+  try {
+    const config = loadConfig(role, options, argv);
+    const log = createLogger(role, config.logLevel);
+    return await runService(role, log, (signal) => run(config, log, signal));
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    return error.exitCode;
+  }
+}
 
 /**
  * Runs a service until SIGTERM or SIGINT aborts `signal` and `run` has stopped in order, or until `run` ends by

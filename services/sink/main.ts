@@ -1,11 +1,9 @@
 // `flowtag sink`: flows and finished requests from the bus into the store, once each; look-ups out of it.
 import { apiSubject } from '../../schemas/subjects.ts';
 import { type Bus, connectBus } from '../runtime/bus.ts';
-import { loadConfig } from '../runtime/config.ts';
-import { ConfigError } from '../runtime/errors.ts';
 import { startHeartbeat } from '../runtime/heartbeat.ts';
-import { runService } from '../runtime/lifecycle.ts';
-import { createLogger, type Logger } from '../runtime/log.ts';
+import { startService } from '../runtime/lifecycle.ts';
+import type { Logger } from '../runtime/log.ts';
 import { answer } from './answer.ts';
 import { type SinkConfig, sinkOptions } from './config.ts';
 import { Counters } from './counters.ts';
@@ -13,16 +11,8 @@ import { type CurrentStore, openCurrentStore } from './current-store.ts';
 import { runIntake } from './intake.ts';
 import { SinkState } from './sink-state.ts';
 
-export async function main(argv: readonly string[]): Promise<number> {
-  try {
-    const config = loadConfig('sink', sinkOptions, argv);
-    const log = createLogger('sink', config.logLevel);
-    return await runService('sink', log, (signal) => run(config, log, signal));
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    process.stderr.write(`${error.message}\n`);
-    return error.exitCode;
-  }
+export function main(argv: readonly string[]): Promise<number> {
+  return startService('sink', sinkOptions, argv, run);
 }
 
 async function run(config: SinkConfig, log: Logger, signal: AbortSignal): Promise<void> {

@@ -6,10 +6,9 @@ import { mkdirSync, rmSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
-import { loadConfig, sharedOptions } from '../../runtime/config.ts';
-import { ConfigError } from '../../runtime/errors.ts';
-import { runService } from '../../runtime/lifecycle.ts';
-import { createLogger, type Logger } from '../../runtime/log.ts';
+import { sharedOptions } from '../../runtime/config.ts';
+import { startService } from '../../runtime/lifecycle.ts';
+import type { Logger } from '../../runtime/log.ts';
 import { writeEndpoint } from './endpoint-file.ts';
 import { openEngine } from './engine.ts';
 import { createFront } from './front.ts';
@@ -24,21 +23,13 @@ const options = z.object({
     ),
 });
 
-export async function main(argv: readonly string[]): Promise<number> {
-  try {
-    const config = loadConfig('store', options, argv);
-    const log = createLogger('store', config.logLevel);
-    const dir = resolve(config.dataDir, 'store');
-    const endpointPath = resolve(config.portFile ?? join(dir, 'endpoint.json'));
-    return await runService('store', log, (signal) => serve(dir, endpointPath, log, signal));
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    process.stderr.write(`${error.message}\n`);
-    return error.exitCode;
-  }
+export function main(argv: readonly string[]): Promise<number> {
+  return startService('store', options, argv, serve);
 }
 
-async function serve(dir: string, endpointPath: string, log: Logger, signal: AbortSignal): Promise<void> {
+async function serve(config: z.infer<typeof options>, log: Logger, signal: AbortSignal): Promise<void> {
+  const dir = resolve(config.dataDir, 'store');
+  const endpointPath = resolve(config.portFile ?? join(dir, 'endpoint.json'));
   const engine = await openEngine(join(dir, 'data'));
   // The lock of the data directory is held: what an earlier process left here is nobody's.
   const spoolDir = join(dir, 'spool');
