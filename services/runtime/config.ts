@@ -21,13 +21,22 @@ export const sharedOptions = {
 /** Prefixes that belong to other roles: one environment file may configure all of them. */
 const ROLES = ['capture', 'correlator', 'sink', 'store', 'cli', 'up'];
 
-interface Option {
+export interface Option {
   readonly key: string;
   readonly flag: string;
   readonly variable: string;
   readonly list: boolean;
   readonly type: string; // of a value, or of one element of a list
   readonly example: string;
+  /** What it is for. */
+  readonly text: string;
+  /** Value when it is not given; undefined when it has none. */
+  readonly preset: unknown;
+}
+
+/** Every option of a role, in the order of its schema. */
+export function optionsOf(role: string, schema: z.ZodObject): Option[] {
+  return Object.entries(schema.shape).map(([key, field]) => describe(role, key, field as z.ZodType));
 }
 
 /**
@@ -40,7 +49,7 @@ export function loadConfig<S extends z.ZodObject>(
   argv: readonly string[],
   env: NodeJS.ProcessEnv = process.env,
 ): z.infer<S> {
-  const options = Object.entries(schema.shape).map(([key, field]) => describe(role, key, field as z.ZodType));
+  const options = optionsOf(role, schema);
   const problems: string[] = [];
   const raw: Record<string, unknown> = {
     ...readEnvironment(role, options, env, problems),
@@ -77,6 +86,8 @@ function describe(role: string, key: string, field: z.ZodType): Option {
     list,
     type,
     example: exampleOf(`--${kebab}`, field, kind, type),
+    text: field.description ?? '',
+    preset: field.safeParse(undefined).data,
   };
 }
 

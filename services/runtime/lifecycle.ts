@@ -3,6 +3,7 @@ import type { z } from 'zod';
 import { loadConfig } from './config.ts';
 import { ConfigError, FlowtagError } from './errors.ts';
 import { createLogger, type Logger } from './log.ts';
+import { usageOf } from './usage.ts';
 
 const STOP_DEADLINE_MS = 10_000;
 const KEEP_ALIVE_MS = 60_000;
@@ -14,6 +15,10 @@ export async function startService<S extends z.ZodObject & z.ZodType<{ readonly 
   argv: readonly string[],
   run: (config: z.infer<S>, log: Logger, signal: AbortSignal) => Promise<void>,
 ): Promise<number> {
+  if (argv.includes('--help') || argv.includes('-h')) {
+    process.stdout.write(usageOf(role, options));
+    return 0;
+  }
   try {
     const config = loadConfig(role, options, argv);
     const log = createLogger(role, config.logLevel);

@@ -1,0 +1,60 @@
+// Writes docs/reference.md from the contracts and the options of the services; `--check` compares instead.
+import { readFileSync, writeFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { z } from 'zod';
+import { KPROBE_COLUMNS, PROCESS_COLUMNS, UPROBE_COLUMNS } from '../schemas/events.ts';
+import { FLOW_FIELDS, REQUEST_FIELDS } from '../schemas/rows.ts';
+import { captureOptions } from '../services/capture/config.ts';
+import { correlatorOptions } from '../services/correlator/config.ts';
+import { type Option, optionsOf, sharedOptions } from '../services/runtime/config.ts';
+import { sinkOptions } from '../services/sink/config.ts';
+
+const OUTPUT = 'docs/reference.md';
+
+const text = `# Reference
+
+Generated from the sources by docs/generate.ts.
+
+## Configuration
+
+Flags win over the environment, the environment over defaults. Lists: the flag repeated, or the variable comma-separated.
+An unknown \`FLOWTAG_*\` name, or a value that is not valid, refuses the start; all problems are said at once.
+
+${options('Every service', optionsOf('', z.object(sharedOptions)))}
+${options('capture', own('capture', captureOptions))}
+${options('correlator', own('correlator', correlatorOptions))}
+${options('sink', own('sink', sinkOptions))}
+## Messages
+
+MessagePack; the header \`Flowtag-Schema\` names schema and version. Times are Unix epoch nanoseconds, addresses canonical
+text (RFC 5952 for IPv6, IPv4-mapped addresses as IPv4). Subjects: schemas/subjects.ts.
+
+${fields('Flow', 'flowtag.flow.<host>.<service>', FLOW_FIELDS)}
+${fields('Finished request', 'flowtag.request.<host>.<service>', REQUEST_FIELDS)}
+${fields('Request events (columns)', 'flowtag.ev.uprobe.<partition>.<host>', UPROBE_COLUMNS)}
+${fields('Socket events (columns)', 'flowtag.ev.kprobe.<partition>.<host>', KPROBE_COLUMNS)}
+${fields('Processes of a batch (columns)', 'both event subjects', PROCESS_COLUMNS)}`;
+
+if (!process.argv.includes('--check')) writeFileSync(OUTPUT, text);
+else if (readFileSync(OUTPUT, 'utf8') !== text) {
+  process.stderr.write(`${OUTPUT} is out of step: run \`npx tsx docs/generate.ts\` and commit it\n`);
+  process.exitCode = 1;
+}
+
+function own(role: string, schema: z.ZodObject): Option[] {
+  return optionsOf(role, schema).filter(({ key }) => !(key in sharedOptions));
+}
+
+function options(title: string, described: readonly Option[]): string {
+  const rows = described.map(({ flag, variable, text, preset }) => {
+    const shown =
+      preset === hostname() ? 'the host name' : preset === undefined ? '' : `\`${JSON.stringify(preset)}\``;
+    return `| \`${flag}\` | \`${variable}\` | ${shown} | ${text} |`;
+  });
+  return `### ${title}\n\n| flag | variable | default | what |\n|---|---|---|---|\n${rows.join('\n')}\n`;
+}
+
+function fields(title: string, subject: string, types: Readonly<Record<string, string>>): string {
+  const rows = Object.entries(types).map(([name, type]) => `| \`${name}\` | ${type} |`);
+  return `### ${title}\n\n\`${subject}\`\n\n| field | type |\n|---|---|\n${rows.join('\n')}\n`;
+}
