@@ -2,7 +2,7 @@
 /*
  * THE contract between kernel and daemon: every record of the ring buffer, every counter, every
  * value that the daemon writes into a map. `generate.ts` reads these types from the BTF of the
- * compiled object and writes services/capture/layout.gen.ts; the daemon compares the object that it
+ * compiled object and writes services/capture/bpf/layout.gen.ts; the daemon compares the object that it
  * is about to load with that file. Change a struct here, run `npm run build`, commit both.
  */
 #pragma once
@@ -109,6 +109,13 @@ struct go_binary {
 	__u32 url_raw_query;
 	__u32 response_status; /* net/http.response */
 	__u32 swiss_map; /* http.Header is a Swiss map (Go 1.24 and later) */
+};
+
+/* A probed process. */
+struct target {
+	__u64 context_lost_ns; /* when a context of it was last lost because a map was full; 0: never */
+	__u32 binary; /* which entry of `binaries` */
+	__u32 _pad;
 };
 
 /* Cumulative, per CPU. Everything seen is captured or counted here with the reason. */

@@ -9,7 +9,7 @@
  * socket_connect   sockops TCP_CONNECT_CB (inside tcp_connect)   event with the goroutine's context
  * process_exit     tp_btf  sched_process_exit                    the process is no longer a target
  *
- * Needs Linux 5.12 (atomic fetch-and-add), BTF. Sites and costs: README.md.
+ * Needs Linux 5.13 (bpf_for_each_map_elem), BTF. Sites and costs: README.md.
  */
 #include "kernel.h"
 #include <bpf/bpf_helpers.h>
@@ -29,6 +29,7 @@ const struct contract {
 	struct request_end request_end;
 	struct socket_event socket_event;
 	struct go_binary go_binary;
+	struct target target;
 	struct settings settings;
 	struct shared shared;
 	enum event_type event_type;
@@ -50,9 +51,11 @@ static __always_inline struct goroutine goroutine_key(const struct go_binary *bi
 
 static __always_inline void remember_target(__u32 tgid, __u32 binary)
 {
+	struct target target = { .binary = binary };
+
 	if (bpf_map_lookup_elem(&targets, &tgid))
 		return;
-	if (bpf_map_update_elem(&targets, &tgid, &binary, BPF_ANY))
+	if (bpf_map_update_elem(&targets, &tgid, &target, BPF_ANY))
 		count(COUNT_MAP_FULL);
 }
 
@@ -90,10 +93,8 @@ static __always_inline void request_start(struct pt_regs *ctx, const struct go_b
 	__u16 flags = 0;
 
 	remember_target(key.tgid, index);
-	if (bpf_map_update_elem(&contexts, &key, &context, BPF_ANY)) {
-		count(COUNT_MAP_FULL);
+	if (!set_context(&key, &context))
 		flags |= FLAG_MAP_FULL;
-	}
 	start = bpf_ringbuf_reserve(&ring, sizeof(*start), 0);
 	if (!start) {
 		count(COUNT_RING_FULL_REQUEST_START);
@@ -129,7 +130,7 @@ static __always_inline void request_start(struct pt_regs *ctx, const struct go_b
 static __always_inline void request_end(struct pt_regs *ctx, const struct go_binary *binary, __u8 index)
 {
 	struct goroutine key = goroutine_key(binary, GO_G(ctx));
-	struct context *context = bpf_map_lookup_elem(&contexts, &key);
+	struct context *context = context_of(&key);
 	__u64 status = 0, request_id;
 
 	if (!context)
@@ -147,11 +148,11 @@ static __always_inline void goroutine_start(struct pt_regs *ctx, const struct go
 	struct goroutine key = { .tgid = current_tgid() };
 	struct context *parent, inherited;
 
-	if (binary->parent_goid)
-		READ_USER(key.goid, child + binary->parent_goid);
-	else
+	if (!binary->parent_goid)
 		key.goid = goid_of(binary, current_goroutine(binary, GO_G(ctx)));
-	parent = bpf_map_lookup_elem(&contexts, &key);
+	else if (READ_USER(key.goid, child + binary->parent_goid))
+		count(COUNT_READ_FAULT_GOROUTINE);
+	parent = context_of(&key);
 	if (!parent)
 		return;
 	inherited = *parent;
@@ -160,15 +161,14 @@ static __always_inline void goroutine_start(struct pt_regs *ctx, const struct go
 	if (inherited.depth < 255)
 		inherited.depth++;
 	key.goid = goid_of(binary, child);
-	if (bpf_map_update_elem(&contexts, &key, &inherited, BPF_ANY))
-		count(COUNT_MAP_FULL);
+	set_context(&key, &inherited);
 }
 
 /* A request's own goroutine that exits without finishRequest: a panic, or an HTTP/2 stream (its normal end). */
 static __always_inline void goroutine_exit(struct pt_regs *ctx, const struct go_binary *binary, __u8 index)
 {
 	struct goroutine key = goroutine_key(binary, GO_G(ctx));
-	struct context *context = bpf_map_lookup_elem(&contexts, &key);
+	struct context *context = context_of(&key);
 	struct context gone;
 
 	if (!context)
@@ -221,12 +221,21 @@ int on_sockops(struct bpf_sock_ops *ops)
 	return 1;
 }
 
+/* A process that is killed leaves contexts behind: its goroutines never exit. */
+static long forget_context(void *map, const struct goroutine *key, struct context *context, __u32 *tgid)
+{
+	if (key->tgid == *tgid)
+		bpf_map_delete_elem(map, key);
+	return 0;
+}
+
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(on_process_exit, struct task_struct *task)
 {
 	__u32 tgid = task->tgid;
 
-	if ((__u32)task->pid == tgid)
-		bpf_map_delete_elem(&targets, &tgid);
+	if ((__u32)task->pid != tgid || bpf_map_delete_elem(&targets, &tgid))
+		return 0; /* a thread, or no target */
+	bpf_for_each_map_elem(&contexts, forget_context, &tgid, 0);
 	return 0;
 }

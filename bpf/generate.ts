@@ -1,4 +1,4 @@
-// Writes services/capture/layout.gen.ts from the BTF of build/flowtag.bpf.o; `--check` compares instead.
+// Writes services/capture/bpf/layout.gen.ts from the BTF of build/flowtag.bpf.o; `--check` compares instead.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fingerprintOf, layoutOf } from '../services/capture/bpf/layout.ts';
 

@@ -27,14 +27,15 @@ struct {
 	__type(value, struct go_binary);
 } binaries SEC(".maps");
 
-/* The filter of the system-wide hooks: process -> index of its executable. Inserted by the daemon for
- * processes that it finds and by request_start for those that start later; read by the socket hooks;
- * deleted at process exit. Full: counted, the process's connections stay unseen. */
+/* The filter of the system-wide hooks. Inserted by the daemon for processes that it finds and by
+ * request_start for those that start later; read by the socket hooks; deleted at process exit, and by
+ * the daemon when the process runs another executable. Full: counted, the process's connections stay
+ * unseen. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 8192);
 	__type(key, __u32);
-	__type(value, __u32);
+	__type(value, struct target);
 } targets SEC(".maps");
 
 /* Keyed by goroutine id, which Go never re-uses in a process; the goroutine structures are re-used. */
@@ -52,10 +53,11 @@ struct context {
 };
 
 /* The request that a goroutine works for. Inserted at request start and at goroutine start (inherited),
- * read by the socket hooks, deleted at request end and goroutine exit. Full: the least recently used
- * goes; its later connections are then `none`, never another request's. */
+ * read by the socket hooks, deleted at request end, goroutine exit and process exit. Full: the new context
+ * is not stored and counted, and for a while the connections of that process that have none say `map_full`.
+ * Not an LRU map: its evictions cannot be seen, so they could be neither counted nor told. */
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 65536);
 	__type(key, struct goroutine);
 	__type(value, struct context);
@@ -75,6 +77,28 @@ static __always_inline void count(__u32 which)
 
 	if (value)
 		__sync_fetch_and_add(value, 1);
+}
+
+/* How long after a context was lost a missing one may be due to that. */
+#define CONTEXT_LOSS_NS (60ULL * 1000 * 1000 * 1000)
+
+/* Goroutine id 0: no goroutine, or one whose id could not be read. It has no context and gets none. */
+static __always_inline struct context *context_of(const struct goroutine *key)
+{
+	return key->goid ? bpf_map_lookup_elem(&contexts, key) : NULL;
+}
+
+static __always_inline bool set_context(const struct goroutine *key, const struct context *context)
+{
+	struct target *target;
+
+	if (key->goid && !bpf_map_update_elem(&contexts, key, context, BPF_ANY))
+		return true;
+	count(COUNT_MAP_FULL);
+	target = bpf_map_lookup_elem(&targets, &key->tgid);
+	if (target)
+		target->context_lost_ns = bpf_ktime_get_ns();
+	return false;
 }
 
 static __always_inline __u64 new_id(void)

@@ -24,21 +24,21 @@ static __always_inline void socket_event(struct sock *sk, __u32 type, __u64 cook
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
 	__u32 tgid = BPF_CORE_READ(task, tgid);
-	__u32 *index = bpf_map_lookup_elem(&targets, &tgid);
+	struct target *target = bpf_map_lookup_elem(&targets, &tgid);
 	struct goroutine key = { .tgid = tgid };
 	struct go_binary *binary;
 	struct context *context;
 	struct socket_event *event;
 	__u32 which;
 
-	if (!index)
+	if (!target)
 		return;
-	which = *index;
+	which = target->binary;
 	binary = bpf_map_lookup_elem(&binaries, &which);
 	if (!binary)
 		return;
 	key.goid = goid_from_thread(binary);
-	context = bpf_map_lookup_elem(&contexts, &key);
+	context = context_of(&key);
 	event = bpf_ringbuf_reserve(&ring, sizeof(*event), 0);
 	if (!event) {
 		count(COUNT_RING_FULL_SOCKET);
@@ -58,6 +58,8 @@ static __always_inline void socket_event(struct sock *sk, __u32 type, __u64 cook
 		event->request_id = context->request_id;
 		event->via = context->via;
 		event->depth = context->depth;
+	} else if (target->context_lost_ns && event->time_ns - target->context_lost_ns < CONTEXT_LOSS_NS) {
+		event->flags = FLAG_MAP_FULL;
 	}
 	copy_addresses(event, sk);
 	bpf_ringbuf_submit(event, wake_flags());

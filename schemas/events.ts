@@ -1,6 +1,6 @@
 // What capture publishes: batches of request facts (uprobe) and of socket facts (kprobe), columnar.
 import { z } from 'zod';
-import { pack, unpack } from './codec.ts';
+import { decode, pack } from './codec.ts';
 import { type ColumnBytes, type ColumnSpec, type Columns, columnBytes, readColumns } from './columns.ts';
 import type { EventKind } from './subjects.ts';
 
@@ -119,18 +119,9 @@ export function encodeEvents(batch: EventEnvelope & { cols: Record<string, Colum
 
 /** A checked batch, or in words why the bytes are not one. Never throws. */
 export function decodeEvents(bytes: Uint8Array): EventBatch | string {
-  let raw: unknown;
-  try {
-    raw = unpack(bytes);
-  } catch (error) {
-    return `not MessagePack: ${(error as Error).message}`;
-  }
-  const parsed = envelope.safeParse(raw);
-  if (!parsed.success) {
-    const issue = parsed.error.issues[0]!;
-    return `envelope field ${issue.path.join('.') || '(whole)'}: ${issue.message}`;
-  }
-  const { cols, ...head } = parsed.data;
+  const decoded = decode(envelope, bytes);
+  if (typeof decoded === 'string') return decoded;
+  const { cols, ...head } = decoded;
   const process = readColumns(PROCESS_COLUMNS, head.processes, cols);
   if (typeof process === 'string') return process;
   const rows = readColumns(head.kind === 'uprobe' ? UPROBE_COLUMNS : KPROBE_COLUMNS, head.n, cols);

@@ -1,6 +1,6 @@
 // What the correlator publishes and the sink answers: self-describing rows of flows and of finished requests.
 import { z } from 'zod';
-import { pack, unpack } from './codec.ts';
+import { decode, pack } from './codec.ts';
 
 export const FLOW_SCHEMA = 'flow.v1';
 export const REQUEST_SCHEMA = 'request.v1';
@@ -85,7 +85,6 @@ export type Flow = RowOf<typeof FLOW_FIELDS>;
 export type FinishedRequest = RowOf<typeof REQUEST_FIELDS>;
 
 export const FLOW_COLUMNS = Object.keys(FLOW_FIELDS) as (keyof Flow)[];
-export const REQUEST_COLUMNS = Object.keys(REQUEST_FIELDS) as (keyof FinishedRequest)[];
 
 const value = z.union([z.string(), z.number(), z.bigint(), z.null()]);
 const rowsMessage = z.object({
@@ -101,18 +100,9 @@ export function encodeRows<F extends FieldTypes>(fields: F, rows: readonly RowOf
 
 /** Rows of known fields (unknown columns are left out, missing ones null), or in words what is wrong. */
 export function decodeRows<F extends FieldTypes>(fields: F, bytes: Uint8Array): RowOf<F>[] | string {
-  let raw: unknown;
-  try {
-    raw = unpack(bytes);
-  } catch (error) {
-    return `not MessagePack: ${(error as Error).message}`;
-  }
-  const parsed = rowsMessage.safeParse(raw);
-  if (!parsed.success) {
-    const issue = parsed.error.issues[0]!;
-    return `field ${issue.path.join('.') || '(whole)'}: ${issue.message}`;
-  }
-  const { columns, rows } = parsed.data;
+  const decoded = decode(rowsMessage, bytes);
+  if (typeof decoded === 'string') return decoded;
+  const { columns, rows } = decoded;
   const names = Object.entries(fields);
   const at = names.map(([name]) => columns.indexOf(name));
   const out: RowOf<F>[] = [];

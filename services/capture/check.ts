@@ -6,6 +6,7 @@ import { z } from 'zod';
 import type { Check } from '../../schemas/check.ts';
 import { loadConfig } from '../runtime/config.ts';
 import { ConfigError, FlowtagError } from '../runtime/errors.ts';
+import { GoBinaryError } from './go/go-binary-error.ts';
 import { type GoBinary, readGoBinary } from './go/read-go-binary.ts';
 import { libbpfVersion } from './libbpf.ts';
 import { objectPath } from './object-path.ts';
@@ -90,7 +91,12 @@ async function checkProbes(): Promise<Check[]> {
       detail: 'confidentiality: BPF may not read memory',
       cure: 'boot with lockdown=integrity or without lockdown',
     });
-  const settings = { objectPath: objectPath(), ringBytes: 1 << 20, captureQuery: false } as const;
+  const settings = {
+    objectPath: objectPath(),
+    ringBytes: 1 << 20,
+    captureQuery: false,
+    maxContexts: 1_024,
+  } as const;
   try {
     const probes = await Probes.load({ ...settings, uprobes: 'auto' });
     await probes.close();
@@ -111,7 +117,7 @@ function cureOf(error: FlowtagError): string {
   if (error.code === 'NO_BPF_OBJECT' || error.code === 'BPF_LAYOUT') return 'npm run build';
   if (error.code === 'NO_CGROUP2') return 'mount -t cgroup2 none /sys/fs/cgroup/unified';
   if (error.code === 'NO_BTF') return 'use a kernel built with CONFIG_DEBUG_INFO_BTF=y';
-  return 'this kernel refuses the programs; Linux 5.12 or newer is needed';
+  return 'this kernel refuses the programs; Linux 5.13 or newer is needed';
 }
 
 async function checkTarget(text: string): Promise<Check[]> {
@@ -143,9 +149,19 @@ async function checkExecutable(name: string, path: string): Promise<Check> {
       name: `target ${name}`,
       state: 'fail',
       detail: (error as Error).message,
-      cure: 'see README.md, Limits',
+      cure: cureOfTarget(error),
     };
   }
+}
+
+function cureOfTarget(error: unknown): string {
+  const reason = error instanceof GoBinaryError ? error.reason : 'not_readable';
+  if (reason === 'not_readable') return 'name an executable, or a running process, that you may read';
+  if (reason === 'unsupported_go')
+    return 'flowtag capture --allow-unknown-go, or build it with a Go that is listed in README.md';
+  if (reason === 'not_attachable' || reason === 'no_symbols')
+    return 'build it without profile-guided inlining: -pgo=off';
+  return 'name a Go program for amd64 that serves HTTP with net/http';
 }
 
 function describe(name: string, binary: GoBinary): Check {

@@ -26,6 +26,15 @@ export const captureOptions = z
       .refine((mib) => [1, 2, 4, 8, 16, 32, 64].includes(mib), 'is not 1, 2, 4, 8, 16, 32 or 64')
       .default(8)
       .describe('size of the kernel ring buffer in MiB, a power of two'),
+    maxContexts: z
+      .number()
+      .int()
+      .min(16)
+      .max(4_194_304)
+      .default(65_536)
+      .describe(
+        'goroutines on this host that work for a request at once; beyond it connections say map_full',
+      ),
     tickMs: z.number().int().min(1).max(1000).default(4).describe('how often to read events while they come'),
     scanMs: z
       .number()

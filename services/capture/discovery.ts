@@ -11,6 +11,8 @@ export interface DiscoveryOptions {
   readonly executables: Executables;
   readonly listProcesses: () => Promise<Process[]>;
   readonly addTarget: (pid: number, binary: number) => void;
+  /** The process ended, or runs an executable now that is not probed. */
+  readonly removeTarget: (pid: number) => void;
   readonly onProcesses: (running: ReadonlyMap<number, string>) => void;
   readonly onAttached: (executable: Executable, target: Target) => void;
   readonly onDetached: (executable: Executable) => void;
@@ -23,13 +25,15 @@ interface Scan {
   /** Keys of executables that a target names or a targeted process runs. */
   readonly wanted: Set<string>;
   readonly refusals: Map<string, string>;
+  /** Pids in the kernel's filter, with the executable they are there for. */
+  readonly probed: Map<number, string>;
 }
 
 export class Discovery {
   private readonly options: DiscoveryOptions;
   /** `pid executable` → file key of processes that are not probed: most of a host, which then cost no stat. */
   private readonly keys = new Map<string, string>();
-  private readonly probed = new Set<string>(); // `pid file-key` already in the kernel's filter
+  private probed = new Map<number, string>();
   private refusals = new Map<string, string>();
 
   constructor(options: DiscoveryOptions) {
@@ -45,7 +49,7 @@ export class Discovery {
     const { targets, executables, onDetached } = this.options;
     const processes = await this.options.listProcesses();
     this.options.onProcesses(new Map(processes.map(({ pid, executable }) => [pid, executable])));
-    const scan: Scan = { wanted: new Set(), refusals: new Map() };
+    const scan: Scan = { wanted: new Set(), refusals: new Map(), probed: new Map() };
     const resolved = await Promise.all(targets.map(withRealPath));
     for (const [index, target] of resolved.entries())
       if (target.kind === 'path') await this.attachFile(target, targets[index]!.text, scan);
@@ -57,7 +61,7 @@ export class Discovery {
       if (target.kind === 'pid' && !processes.some(({ pid }) => pid === target.pid))
         scan.refusals.set(target.text, 'no such process');
     for (const executable of await executables.retain(scan.wanted)) onDetached(executable);
-    this.forget(processes);
+    this.forget(processes, scan.probed);
     for (const [target, reason] of scan.refusals)
       if (this.refusals.get(target) !== reason) this.options.onRefused(target, reason);
     this.refusals = scan.refusals;
@@ -88,12 +92,15 @@ export class Discovery {
     const candidate = { path: process.executable, readPath: exe, pid, wide: target.kind === 'auto' };
     const executable = await this.ensure(key, candidate, target, scan);
     if (executable === undefined) this.keys.set(id, file);
-    if (executable === undefined || this.probed.has(`${process.pid} ${key}`)) return;
+    else this.probe(process.pid, key, executable.index, scan);
+  }
+
+  private probe(pid: number, key: string, binary: number, { probed, refusals }: Scan): void {
     try {
-      this.options.addTarget(process.pid, executable.index);
-      this.probed.add(`${process.pid} ${key}`);
+      if (this.probed.get(pid) !== key) this.options.addTarget(pid, binary);
+      probed.set(pid, key);
     } catch (error) {
-      scan.refusals.set(`pid ${process.pid}`, `its connections are not seen: ${(error as Error).message}`);
+      refusals.set(`pid ${pid}`, `its connections are not seen: ${(error as Error).message}`);
     }
   }
 
@@ -116,12 +123,11 @@ export class Discovery {
     return result;
   }
 
-  private forget(processes: readonly Process[]): void {
+  private forget(processes: readonly Process[], probed: Map<number, string>): void {
     const running = new Set(processes.map(({ pid, executable }) => `${pid} ${executable}`));
     for (const id of this.keys.keys()) if (!running.has(id)) this.keys.delete(id);
-    const pids = new Set(processes.map(({ pid }) => String(pid)));
-    for (const entry of this.probed)
-      if (!pids.has(entry.slice(0, entry.indexOf(' ')))) this.probed.delete(entry);
+    for (const pid of this.probed.keys()) if (!probed.has(pid)) this.options.removeTarget(pid);
+    this.probed = probed;
   }
 }
 

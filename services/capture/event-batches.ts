@@ -6,6 +6,8 @@ import { EventDecoder } from './event-decoder.ts';
 import { BatchProcesses, type ProcessFactsCache } from './process-table.ts';
 
 const ROWS = 4096;
+/** Of one batch: their paths and names, 5 kB each at the most, have to fit into the message too. */
+const PROCESSES = 48;
 /** A socket batch goes out at least this often, empty if need be: it carries the host's watermark. */
 const WATERMARK_MS = 1_000;
 
@@ -31,7 +33,7 @@ export interface EventBatchesOptions {
 export class EventBatches {
   readonly decoder: EventDecoder;
   private readonly options: EventBatchesOptions;
-  private readonly tables = { uprobe: new BatchProcesses(ROWS), kprobe: new BatchProcesses(ROWS) };
+  private readonly tables = { uprobe: new BatchProcesses(PROCESSES), kprobe: new BatchProcesses(PROCESSES) };
   private readonly idPrefix: string;
   private seq = 0;
   private uptoNs: bigint;
@@ -51,7 +53,8 @@ export class EventBatches {
   /** One ring record. A full batch goes out in the middle of a drain, with the watermark of its last row. */
   accept(offset: number, length: number): void {
     this.decoder.accept(offset, length);
-    if (this.decoder.full) this.flush(this.lastTimeNs());
+    if (this.decoder.full || this.tables.uprobe.full || this.tables.kprobe.full)
+      this.flush(this.lastTimeNs());
   }
 
   /**

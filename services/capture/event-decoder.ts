@@ -1,6 +1,7 @@
 // Ring records to columns, in place: no object per event. Pure on the memory that it is given.
 import { ColumnWriter } from '../../schemas/columns.ts';
 import {
+  FLAG,
   KPROBE_COLUMNS,
   REQUEST_END,
   REQUEST_START,
@@ -9,7 +10,9 @@ import {
   SOCKET_USE,
   UPROBE_COLUMNS,
 } from '../../schemas/events.ts';
-import { ipv4Text, ipv6Text, isIpv4Mapped, splitHostPort } from './address.ts';
+import { formatAddress, formatIpv4, isMapped } from '../../schemas/ip-address.ts';
+import { CUT_MARK } from '../../schemas/request-path.ts';
+import { splitHostPort } from './address.ts';
 import {
   REQUEST_END as END,
   EVENT_TYPE,
@@ -92,7 +95,9 @@ export class EventDecoder {
     const method = at + START.method;
     c.method.setBytes(n, bytes, method, method + bytes[at + START.method_len]!);
     const path = at + START.path;
-    c.path.setBytes(n, bytes, path, path + bytes.readUInt16LE(at + START.path_len));
+    const pathEnd = path + bytes.readUInt16LE(at + START.path_len);
+    if ((c.flags[n]! & FLAG.pathTruncated) === 0) c.path.setBytes(n, bytes, path, pathEnd);
+    else c.path.set(n, bytes.toString('utf8', path, pathEnd) + CUT_MARK);
     const query = at + START.query;
     c.query.setBytes(n, bytes, query, query + bytes.readUInt16LE(at + START.query_len));
     const host = at + START.host;
@@ -162,16 +167,16 @@ export class EventDecoder {
     const peer = at + SOCKET.peer_address;
     if (bytes.readUInt16LE(at + SOCKET.family) === AF_INET) {
       c.family[n] = 4;
-      c.localAddress.set(n, ipv4Text(bytes, local));
-      c.peerAddress.set(n, ipv4Text(bytes, peer));
-    } else if (isIpv4Mapped(bytes, peer)) {
+      c.localAddress.set(n, formatIpv4(bytes, local));
+      c.peerAddress.set(n, formatIpv4(bytes, peer));
+    } else if (isMapped(bytes, peer)) {
       c.family[n] = 4;
-      c.localAddress.set(n, ipv4Text(bytes, local + 12));
-      c.peerAddress.set(n, ipv4Text(bytes, peer + 12));
+      c.localAddress.set(n, formatIpv4(bytes, local + 12));
+      c.peerAddress.set(n, formatIpv4(bytes, peer + 12));
     } else {
       c.family[n] = 6;
-      c.localAddress.set(n, ipv6Text(bytes, local));
-      c.peerAddress.set(n, ipv6Text(bytes, peer));
+      c.localAddress.set(n, formatAddress(bytes, local));
+      c.peerAddress.set(n, formatAddress(bytes, peer));
     }
     this.kprobe.n++;
   }

@@ -38,3 +38,24 @@ export function faultsOf(kernel: LedgerSources['kernel']): Record<string, number
     map_full: kernel.COUNT_MAP_FULL,
   };
 }
+
+const RECENT_MS = 60_000;
+
+/** Tells, from cumulative drops, what was lost lately: an old loss is in the ledger, but no longer the state. */
+export class Losses {
+  private total = 0;
+  private said: string | undefined;
+  private atMs = Number.NEGATIVE_INFINITY;
+
+  /** In words, or undefined when nothing was lost in the last minute. */
+  since(dropped: Readonly<Record<string, number>>, nowMs: number): string | undefined {
+    const total = Object.values(dropped).reduce((sum, count) => sum + count, 0);
+    if (total > this.total) {
+      const reasons = Object.entries(dropped).map(([reason, count]) => `${count} ${reason}`);
+      this.said = `events lost: ${reasons.join(', ')}; see ring-mib and queue-mib`;
+      this.atMs = nowMs;
+      this.total = total;
+    }
+    return nowMs - this.atMs < RECENT_MS ? this.said : undefined;
+  }
+}

@@ -28,7 +28,6 @@ function declare() {
     findProgram: lib.func('void *bpf_object__find_program_by_name(void *obj, const char *name)'),
     findMap: lib.func('void *bpf_object__find_map_by_name(void *obj, const char *name)'),
     programFd: lib.func('int bpf_program__fd(void *prog)'),
-    setAutoload: lib.func('int bpf_program__set_autoload(void *prog, bool on)'),
     setExpectedAttachType: lib.func('int bpf_program__set_expected_attach_type(void *prog, int type)'),
     attach: lib.func('void *bpf_program__attach(void *prog)'),
     attachCgroup: lib.func('void *bpf_program__attach_cgroup(void *prog, int cgroup_fd)'),
@@ -237,10 +236,6 @@ export class BpfProgram {
   constructor(pointer: Pointer, name: string) {
     this.pointer = pointer;
     this.name = name;
-  }
-
-  setAutoload(on: boolean): void {
-    check(`program ${this.name}`, lib().setAutoload(this.pointer, on));
   }
 
   /** Before load: the program will be attached by uprobe_multi links. */

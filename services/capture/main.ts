@@ -7,7 +7,7 @@ import { type CaptureOptions, captureOptions, queueBytes, ringBytes } from './co
 import { Discovery } from './discovery.ts';
 import { Drain } from './drain.ts';
 import { Executables } from './executables.ts';
-import { faultsOf } from './ledger.ts';
+import { faultsOf, Losses } from './ledger.ts';
 import { objectPath } from './object-path.ts';
 import { Probes } from './probes.ts';
 import { listProcesses, readBootId } from './proc.ts';
@@ -15,6 +15,7 @@ import { repeat } from './repeat.ts';
 import { AUTO, parseTarget } from './targets.ts';
 
 const FLUSH_MS = 5_000;
+const MAX_NOTES = 100;
 
 export function main(argv: readonly string[]): Promise<number> {
   return startService('capture', captureOptions, argv, run);
@@ -25,6 +26,7 @@ async function run(config: CaptureOptions, log: Logger, signal: AbortSignal): Pr
     objectPath: objectPath(),
     ringBytes: ringBytes(config),
     captureQuery: config.query,
+    maxContexts: config.maxContexts,
     uprobes: config.uprobes,
   });
   log.info({ backend: probes.backend, uprobes: probes.uprobes }, 'probes loaded');
@@ -72,6 +74,7 @@ async function capture(
     executables,
     listProcesses,
     addTarget: (pid, binary) => probes.addTarget(pid, binary),
+    removeTarget: (pid) => probes.removeTarget(pid),
     onProcesses: (running) => drain.processes.retain(running),
     onAttached: ({ path, goVersion }) => log.info({ path, goVersion }, 'executable attached'),
     onDetached: ({ path }) => log.info({ path }, 'executable detached'),
@@ -79,16 +82,21 @@ async function capture(
     onRefused: (target, reason) => log.info({ target, reason }, 'target cannot be probed'),
   });
   let ready = false;
+  const losses = new Losses();
   const heartbeat = startHeartbeat(bus, () => {
     const { captured, dropped } = drain.ledger();
-    const lost = Object.keys(dropped).length > 0;
+    const lost = losses.since(dropped, performance.now());
     return {
       role: 'capture',
       instance: config.host,
       host: config.host,
       startedNs,
       state: signal.aborted ? 'stopping' : !ready ? 'starting' : lost ? 'degraded' : 'ready',
-      notes: discovery.notes,
+      notes: [
+        ...(lost ? [lost] : []),
+        ...discovery.notes,
+        ...executables.list().map(({ path, goVersion }) => `probing ${path} (${goVersion})`),
+      ].slice(0, MAX_NOTES),
       counters: {
         ...withPrefix('captured', captured),
         ...withPrefix('dropped', dropped),

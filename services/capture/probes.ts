@@ -1,7 +1,7 @@
 // The BPF object, loaded: maps by name, the uprobe program, and the socket hooks of the chosen backend.
 import { readFile } from 'node:fs/promises';
 import { FlowtagError } from '../runtime/errors.ts';
-import { COUNTER, FINGERPRINT, GO_BINARY, SETTINGS } from './bpf/layout.gen.ts';
+import { COUNTER, FINGERPRINT, GO_BINARY, SETTINGS, TARGET } from './bpf/layout.gen.ts';
 import { fingerprintOf, layoutOf } from './bpf/layout.ts';
 import { firstEventId } from './clock.ts';
 import type { GoOffsets } from './go/offsets.ts';
@@ -19,6 +19,7 @@ export interface ProbesOptions {
   readonly objectPath: string;
   readonly ringBytes: number;
   readonly captureQuery: boolean;
+  readonly maxContexts: number;
   /** auto: one uprobe_multi link per executable where the kernel has them, else perf events. */
   readonly uprobes: 'auto' | 'multi' | 'perf';
 }
@@ -26,13 +27,11 @@ export interface ProbesOptions {
 /** Socket side of a kernel: which hooks give connect events there. */
 interface SocketBackend {
   readonly name: string;
-  readonly programs: readonly string[];
   attach(object: BpfObject): Promise<BpfLink[]>;
 }
 
 const SOCKOPS: SocketBackend = {
   name: 'sockops',
-  programs: ['on_sockops'],
   attach: async (object) => {
     const path = await cgroup2Path();
     if (!path)
@@ -96,7 +95,9 @@ export class Probes {
 
   /** The socket hooks report this process from now on. */
   addTarget(pid: number, binary: number): void {
-    this.object.map('targets').update(u32(pid), u32(binary));
+    const value = Buffer.alloc(TARGET.size);
+    value.writeUInt32LE(binary, TARGET.binary);
+    this.object.map('targets').update(u32(pid), value);
   }
 
   removeTarget(pid: number): void {
@@ -139,6 +140,7 @@ function openAndLoad(bytes: Buffer, options: ProbesOptions): BpfObject {
     settings.writeBigUInt64LE(firstEventId(), SETTINGS.first_id);
     settings.writeUInt32LE(options.captureQuery ? 1 : 0, SETTINGS.capture_query);
     object.map('ring').setMaxEntries(options.ringBytes);
+    object.map('contexts').setMaxEntries(options.maxContexts);
     // An older kernel ignores this; the program then attaches through perf events.
     if (options.uprobes !== 'perf') object.program('on_uprobe').expectUprobeMulti();
     object.load();

@@ -7,6 +7,7 @@ import type { Process } from './targets.ts';
 
 const NS_PER_TICK = 10_000_000n; // USER_HZ is 100 in every Linux ABI
 const DELETED = ' (deleted)';
+const MAX_NAME_BYTES = 255;
 
 export interface ProcessFacts {
   readonly pid: number;
@@ -41,8 +42,10 @@ export function readProcess(pid: number, bootTimeNs: bigint): ProcessFacts | und
       pid,
       executableName,
       executablePath,
-      creationTimeNs: bootTimeNs + startTicks(readFileSync(`/proc/${pid}/stat`, 'latin1')) * NS_PER_TICK,
-      serviceName: serviceName(readFileSync(`/proc/${pid}/environ`, 'utf8')) ?? executableName,
+      creationTimeNs: wholeTicks(
+        bootTimeNs + startTicks(readFileSync(`/proc/${pid}/stat`, 'latin1')) * NS_PER_TICK,
+      ),
+      serviceName: cutName(serviceName(readFileSync(`/proc/${pid}/environ`, 'utf8')) ?? executableName),
       containerId: containerId(readFileSync(`/proc/${pid}/cgroup`, 'latin1')),
     };
   } catch {
@@ -81,6 +84,12 @@ export function serviceName(environ: string): string | undefined {
   return value('OTEL_SERVICE_NAME') || percentDecoded(attribute?.slice(1).join('=').trim()) || undefined;
 }
 
+/** The first 255 bytes in UTF-8, whole characters: the name becomes a token of a subject, whose length is bounded. */
+export function cutName(name: string): string {
+  const { read } = new TextEncoder().encodeInto(name, new Uint8Array(MAX_NAME_BYTES));
+  return name.slice(0, read);
+}
+
 /** Values of resource attributes are percent-encoded; one that is not is taken as it stands. */
 function percentDecoded(text = ''): string {
   try {
@@ -93,6 +102,11 @@ function percentDecoded(text = ''): string {
 /** The 64 hex digits that Docker, containerd and CRI-O put into the cgroup path; '' outside a container. */
 export function containerId(cgroup: string): string {
   return /[0-9a-f]{64}/.exec(cgroup)?.[0] ?? '';
+}
+
+/** Finer digits would be those of our own reading of the clock, and differ at every start of ours. */
+function wholeTicks(ns: bigint): bigint {
+  return ((ns + NS_PER_TICK / 2n) / NS_PER_TICK) * NS_PER_TICK;
 }
 
 function withoutDeletedMark(link: string): string {

@@ -48,11 +48,15 @@ export class BatchProcesses {
     this.writer = new ColumnWriter(PROCESS_COLUMNS, capacity);
   }
 
+  get full(): boolean {
+    return this.writer.n === this.writer.capacity;
+  }
+
   indexOf(pid: number): number | undefined {
     return this.indexes.get(pid);
   }
 
-  /** Index of a process not yet in the table; there is room: a batch has no more rows than the table. */
+  /** Index of a process not yet in the table, which is not full. */
   add(facts: ProcessFacts): number {
     const { columns, n } = this.writer;
     columns['process.pid'][n] = facts.pid;

@@ -2,7 +2,9 @@
 import { connect as connectSocket } from 'node:net';
 import { type Bus, connectBus } from '../runtime/bus.ts';
 import { FlowtagError } from '../runtime/errors.ts';
+import { aborted } from '../runtime/lifecycle.ts';
 import { createLogger } from '../runtime/log.ts';
+import { withoutCredentials } from '../runtime/server-url.ts';
 import type { ServerChoice } from './server-choice.ts';
 
 export async function openBus(choice: ServerChoice, timeoutMs = 2_500): Promise<Bus> {
@@ -15,10 +17,7 @@ export async function openBus(choice: ServerChoice, timeoutMs = 2_500): Promise<
     signal: deadline,
     log: createLogger('cli', 'silent'),
   });
-  const late = new Promise<undefined>((resolve) =>
-    deadline.addEventListener('abort', () => resolve(undefined), { once: true }),
-  );
-  const bus = await Promise.race([connecting.catch(() => undefined), late]);
+  const bus = await Promise.race([connecting.catch(() => undefined), aborted(deadline)]);
   if (bus) return bus;
   connecting.then((tooLate) => tooLate.close()).catch(() => undefined);
   throw unreachable(choice, `something listens there, but did not speak NATS within ${timeoutMs} ms`);
@@ -49,10 +48,9 @@ function reach(server: string, deadline: AbortSignal): Promise<string | undefine
 }
 
 function unreachable({ server, origin }: ServerChoice, problem: string): FlowtagError {
-  const shown = server.replaceAll(/\/\/[^@/,]*@/g, '//***@');
   return new FlowtagError(
     'BUS_UNREACHABLE',
-    `no NATS server at ${shown} (${origin}): ${problem}\n` +
+    `no NATS server at ${withoutCredentials(server)} (${origin}): ${problem}\n` +
       '  start everything on this machine with: npm start\n' +
       '  or name a server that runs: --server nats://HOST:4222, or the data directory of `up`: --data-dir DIR',
   );

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { FlowtagError } from '../runtime/errors.ts';
-import { INSTALL_ROOT } from './installation.ts';
+import { INSTALL_ROOT } from '../runtime/install-root.ts';
 import type { ProcessTree } from './process-tree.ts';
 
 /** Children that are part of the show: nothing fails when they end. */

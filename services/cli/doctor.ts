@@ -4,6 +4,7 @@ import { execFile } from 'node:child_process';
 import { type Command, Option } from 'commander';
 import { type Check, check } from '../../schemas/check.ts';
 import { FlowtagError } from '../runtime/errors.ts';
+import { withoutCredentials } from '../runtime/server-url.ts';
 import { openBus } from './bus-session.ts';
 import { escapeText } from './escape.ts';
 import type { Paint } from './format.ts';
@@ -78,7 +79,8 @@ async function checkBus({ server, dataDir }: VerbContext): Promise<Check> {
   try {
     const bus = await openBus(choice);
     await bus.close();
-    return { name: 'NATS', state: 'ok', detail: `${choice.server} (${choice.origin})`, cure: '' };
+    const detail = `${withoutCredentials(choice.server)} (${choice.origin})`;
+    return { name: 'NATS', state: 'ok', detail, cure: '' };
   } catch (error) {
     const [detail, ...cure] = (error as Error).message.split('\n');
     const state = server === undefined ? 'warn' : 'fail';

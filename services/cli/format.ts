@@ -1,7 +1,7 @@
 // One flow as one line. Pure: colours are an argument.
 import type picocolors from 'picocolors';
+import { formatEndpoint } from '../../schemas/ip-address.ts';
 import { FLOW_COLUMNS, type Flow } from '../../schemas/rows.ts';
-import { formatEndpoint } from './endpoint.ts';
 import { escapeJson, escapeText, escapeWord } from './escape.ts';
 import { clockTime, elapsed, localDateTime, rfc3339 } from './time-text.ts';
 

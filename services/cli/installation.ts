@@ -1,11 +1,8 @@
-// Where this copy of flowtag is, and the programs that it starts.
+// The programs that this copy of flowtag starts.
 import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { FlowtagError } from '../runtime/errors.ts';
-
-/** The folder above bin/: the sources and their compiled copy in dist/ are at different depths below it. */
-export const INSTALL_ROOT = findRoot(import.meta.dirname);
+import { INSTALL_ROOT } from '../runtime/install-root.ts';
 
 export interface Command {
   readonly file: string;
@@ -40,12 +37,4 @@ export function deathSignalPrefix(): readonly string[] {
 
 function runs(file: string, args: readonly string[]): boolean {
   return spawnSync(file, args, { stdio: 'ignore', timeout: 5000 }).status === 0;
-}
-
-function findRoot(from: string): string {
-  if (existsSync(join(from, 'bin/flowtag.js'))) return from;
-  const parent = dirname(from);
-  if (parent === from)
-    throw new Error(`no bin/flowtag.js above ${import.meta.dirname}: the installation is incomplete`);
-  return findRoot(parent);
 }

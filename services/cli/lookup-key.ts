@@ -1,6 +1,9 @@
 // What a look-up asks for, told by its form. Pure.
+
 import type { LookupQuery } from '../../schemas/api.ts';
-import { formatEndpoint, parseEndpoint } from './endpoint.ts';
+import { formatEndpoint } from '../../schemas/ip-address.ts';
+import { storedPath } from '../../schemas/request-path.ts';
+import { parseEndpoint } from './endpoint.ts';
 import { UsageError } from './usage-error.ts';
 
 export type LookupKey = Pick<LookupQuery, 'ends' | 'traceId' | 'path' | 'communityId'>;
@@ -10,7 +13,7 @@ export function parseLookupKey(terms: readonly string[]): LookupKey {
   const [term, other] = terms;
   if (term === undefined) throw new UsageError('nothing to look up; give for example 10.0.0.7:40522');
   if (other !== undefined) return { ends: [parseEndpoint(term), parseEndpoint(other)] };
-  if (term.startsWith('/')) return { path: term };
+  if (term.startsWith('/')) return { path: storedPath(term) };
   if (/^1:[A-Za-z0-9+/]{27}=$/.test(term)) return { communityId: term };
   if (/^\d:[A-Za-z0-9+/=]{10,}$/.test(term))
     throw new UsageError(

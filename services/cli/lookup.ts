@@ -1,6 +1,7 @@
 // `flowtag lookup`: the product's question. Which request made or used this connection?
 import { type Command, Option } from 'commander';
 import type { LookupQuery } from '../../schemas/api.ts';
+import { nowNs } from '../runtime/clock.ts';
 import { openBus } from './bus-session.ts';
 import { lookupFlows } from './flow-api.ts';
 import { formatFlow, OUTPUTS, type OutputFormat } from './format.ts';
@@ -8,7 +9,7 @@ import { describeKey, type LookupKey, parseLookupKey } from './lookup-key.ts';
 import { chooseServer } from './server-choice.ts';
 import { parseDuration, parseTime } from './time-argument.ts';
 import { localDateTime } from './time-text.ts';
-import { nowNs, parsed, type RunVerb, type VerbContext } from './verb.ts';
+import { parsed, type RunVerb, type VerbContext } from './verb.ts';
 
 interface LookupOptions {
   readonly at?: bigint;

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Command, Option } from 'commander';
 import type { FlowsQuery } from '../../schemas/api.ts';
 import type { Bus } from '../runtime/bus.ts';
+import { nowNs } from '../runtime/clock.ts';
 import { FlowtagError } from '../runtime/errors.ts';
 import { openBus } from './bus-session.ts';
 import { readHistory } from './flow-api.ts';
@@ -12,7 +13,7 @@ import { chooseServer } from './server-choice.ts';
 import { parseTime } from './time-argument.ts';
 import { localDateTime } from './time-text.ts';
 import { UsageError } from './usage-error.ts';
-import { nowNs, parsed, type RunVerb, type VerbContext } from './verb.ts';
+import { parsed, type RunVerb, type VerbContext } from './verb.ts';
 
 interface ObserveOptions {
   readonly follow?: true;

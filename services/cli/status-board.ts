@@ -3,7 +3,9 @@ import type { Status } from '../../schemas/status.ts';
 
 type Role = Status['role'];
 
+/** Remembered over all services. A heartbeat with more notes than its share would forget its own: the rest is not said. */
 const MAX_NOTES = 1_000;
+const MAX_NOTES_OF_BEAT = 100;
 /** A service that works with limits (one target of three cannot be probed) need not become better than that. */
 const ACCEPT_DEGRADED_MS = 5_000;
 
@@ -19,9 +21,18 @@ export class StatusBoard {
     if (state !== 'degraded') this.degradedSinceMs.delete(role);
     else if (!this.degradedSinceMs.has(role)) this.degradedSinceMs.set(role, nowMs);
     if (state === 'starting') return [];
-    const fresh = notes.map((note) => `${role}: ${note}`).filter((note) => !this.said.has(note));
-    for (const note of fresh) if (this.said.size < MAX_NOTES) this.said.add(note);
-    return fresh;
+    return notes
+      .slice(0, MAX_NOTES_OF_BEAT)
+      .map((note) => `${role}: ${note}`)
+      .filter((note) => this.isNew(note));
+  }
+
+  /** Notes that are repeated stay remembered, those not heard of for longest are forgotten first. */
+  private isNew(note: string): boolean {
+    const known = this.said.delete(note);
+    this.said.add(note);
+    if (this.said.size > MAX_NOTES) this.said.delete(this.said.values().next().value!);
+    return !known;
   }
 
   /** The roles that are not up yet, with their state. */

@@ -1,7 +1,7 @@
 // What a newcomer can do next while everything runs. Pure.
 import { resolve } from 'node:path';
+import { formatEndpoint } from '../../schemas/ip-address.ts';
 import type { Flow } from '../../schemas/rows.ts';
-import { formatEndpoint } from './endpoint.ts';
 
 /** `first`: a flow that was printed, as the example to look up. */
 export function whatNext(dataDir: string, demoUrl: string | undefined, first: Flow | undefined): string {
@@ -13,7 +13,7 @@ export function whatNext(dataDir: string, demoUrl: string | undefined, first: Fl
     ...(demoUrl ? [`  send more requests:    curl '${demoUrl}/echo?text=hello'`] : []),
     `  watch flows:           npx flowtag observe -f${place}`,
     `  who made a connection: npx flowtag lookup ${end}${place}`,
-    ...(demoUrl ? ['  watch your own server: npx flowtag up --target /path/to/server'] : []),
     'Ctrl-C stops everything.',
+    ...(demoUrl ? ['Then watch a server of your own: npx flowtag up --target /path/to/server'] : []),
   ].join('\n');
 }

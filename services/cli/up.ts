@@ -3,7 +3,10 @@ import { existsSync, mkdirSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { Option, type Command as Verb } from 'commander';
 import type { Flow } from '../../schemas/rows.ts';
+import { nowNs } from '../runtime/clock.ts';
+import { settledWithin } from '../runtime/deadline.ts';
 import { FlowtagError } from '../runtime/errors.ts';
+import { aborted } from '../runtime/lifecycle.ts';
 import { ChildLog } from './child-log.ts';
 import { DEMO_BINARY, DEMO_NAMES, driveDemo, startDemo } from './demo.ts';
 import { FlowFeed } from './flow-feed.ts';
@@ -16,7 +19,7 @@ import { whatNext } from './up-hints.ts';
 import { claimDataDir, removeUpRecord, writeUpRecord } from './up-record.ts';
 import { serviceSpecs, untilReady, watchServices } from './up-services.ts';
 import { UsageError } from './usage-error.ts';
-import { nowNs, parsed, type RunVerb, type VerbContext } from './verb.ts';
+import { parsed, type RunVerb, type VerbContext } from './verb.ts';
 
 export interface UpOptions {
   readonly demo?: true;
@@ -166,7 +169,6 @@ function makeLogFolder(dataDir: string): string {
   return folder;
 }
 
-/** Not AbortSignal.timeout inside AbortSignal.any: in Node 20 it is collected as garbage and never fires. */
 /** Not by `recursive`: Node 20 then tries for ever where a file system answers ENOENT, as /proc does. */
 function makeFolders(folder: string): void {
   if (existsSync(folder)) return;
@@ -174,16 +176,10 @@ function makeFolders(folder: string): void {
   mkdirSync(folder, { mode: 0o700 }); // captured paths are nobody else's business
 }
 
-function ended(signal: AbortSignal, withinMs?: number): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = withinMs === undefined ? undefined : setTimeout(resolve, withinMs);
-    const end = () => {
-      clearTimeout(timer);
-      resolve();
-    };
-    if (signal.aborted) end();
-    else signal.addEventListener('abort', end, { once: true });
-  });
+/** Not AbortSignal.timeout inside AbortSignal.any: in Node 20 it is collected as garbage and never fires. */
+async function ended(signal: AbortSignal, withinMs?: number): Promise<void> {
+  if (withinMs === undefined) await aborted(signal);
+  else await settledWithin(aborted(signal), withinMs);
 }
 
 function append(value: string, before: readonly string[]): readonly string[] {

@@ -30,7 +30,3 @@ export function parsed<T>(option: string, parse: (text: string) => T): (text: st
     }
   };
 }
-
-export function nowNs(): bigint {
-  return BigInt(Date.now()) * 1_000_000n;
-}

@@ -1,21 +1,12 @@
 // The gapless numbers of one boot's batches: what is next, what is missing, what came before. Order in the stream
 // is the publisher's order except where one message of its window failed and was sent again: that one arrives late.
+import type { SequenceState } from './join-state.ts';
 
 /**
  * `uncertain`: too old to be told from a repeat (an earlier run of capture, or before what is remembered). It is
  * processed, and its output marked so that the store looks before it inserts.
  */
 export type Arrival = 'next' | 'late' | 'repeat' | 'uncertain';
-
-export interface SequenceState {
-  /** Start of capture's run; the numbers begin at 1 with each run. 0n: nothing seen yet. */
-  readonly sinceNs: bigint;
-  readonly last: number;
-  /** Numbers up to this one are not remembered one by one. */
-  readonly floor: number;
-  /** Ranges not seen, oldest first: from, to (inclusive). */
-  readonly missing: readonly (readonly [number, number])[];
-}
 
 const MAX_MISSING_RANGES = 64;
 
@@ -41,7 +32,7 @@ export class BatchSequence {
 
   state(): SequenceState {
     const { sinceNs, last, floor } = this;
-    return { sinceNs, last, floor, missing: this.missing.map(([from, to]) => [from, to] as const) };
+    return { sinceNs, last, floor, missing: this.missing.map(([from, to]) => [from, to]) };
   }
 
   restore(state: SequenceState): void {

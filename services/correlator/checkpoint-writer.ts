@@ -28,6 +28,8 @@ const MAX_CARRIED = 2_000;
 export class CheckpointWriter {
   /** Requests that a successor would not know, of the last checkpoint. */
   overflow = 0;
+  /** Boots of which a successor would know less, of the last checkpoint. */
+  bootsCut = 0;
   written = 0;
   /** What keeps it from being written, in words. */
   problem: string | undefined = undefined;
@@ -75,7 +77,7 @@ export class CheckpointWriter {
     const position = `${emitFrom} ${replayFrom}`;
     if (position === this.position) return;
     // Encoded before anything is waited for: the state must be that of `emitFrom`.
-    const { bytes, overflow } = encodeCheckpoint(
+    const { bytes, overflow, bootsCut } = encodeCheckpoint(
       { created, emitFrom, replayFrom },
       (most) => join.state(replayFrom, most),
       MAX_CARRIED,
@@ -92,6 +94,7 @@ export class CheckpointWriter {
     }
     this.position = position;
     this.overflow = overflow;
+    this.bootsCut = bootsCut;
     this.written++;
     this.note(undefined);
   }

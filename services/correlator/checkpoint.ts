@@ -1,102 +1,80 @@
 // The value behind a partition's position: where to go on, and what cannot be rebuilt by reading again.
 import { z } from 'zod';
-import { pack, unpack } from '../../schemas/codec.ts';
-import type { JoinState } from './join-state.ts';
+import { decode, pack } from '../../schemas/codec.ts';
+import { count, type JoinState, joinState } from './join-state.ts';
 
-export interface Checkpoint {
-  /** When the event stream was created: positions mean nothing in another one. */
-  readonly created: string;
-  /** Sequence of the first message whose rows have not been given out. */
-  readonly emitFrom: number;
-  /** Sequence of the first message to be read again to rebuild the join. */
-  readonly replayFrom: number;
-  readonly join: JoinState;
+const checkpoint = z
+  .object({
+    v: z.literal(1),
+    /** When the event stream was created: positions mean nothing in another one. */
+    created: z.string(),
+    /** Sequence of the first message whose rows have not been given out. */
+    emitFrom: count,
+    /** Sequence of the first message to be read again to rebuild the join. */
+    replayFrom: count,
+    join: joinState,
+  })
+  .refine(({ replayFrom, emitFrom }) => replayFrom <= emitFrom, 'replayFrom lies behind emitFrom')
+  .refine(({ join }) => join.carried.every(({ boot }) => boot < join.boots.length), 'a request of no boot');
+export type Checkpoint = Readonly<Omit<z.infer<typeof checkpoint>, 'v'>>;
+
+export interface EncodedCheckpoint {
+  readonly bytes: Uint8Array;
+  /** Requests left out. */
+  readonly overflow: number;
+  /** Boots whose missing batches, or all of which, were left out. */
+  readonly bootsCut: number;
 }
 
 /** The bus takes messages of 1 MiB by default, headers included. */
 const MAX_BYTES = 768 * 1024;
 
-const text = z.string().nullable();
-const count = z.number().int().nonnegative();
-const requestRecord = z.object({
-  boot: count,
-  id: count,
-  key: z.string(),
-  process: z.object({
-    pid: count,
-    name: text,
-    path: text,
-    createdNs: z.bigint().nullable(),
-    service: text,
-    container: text,
-  }),
-  startNs: z.bigint(),
-  goid: count.nullable(),
-  method: text,
-  path: text,
-  query: text,
-  serverAddress: text,
-  clientAddress: text,
-  clientPort: count.nullable(),
-  traceId: text,
-  spanId: text,
-  order: count,
-  endNs: z.bigint(),
-  status: z.number().int(),
-  flows: count,
-  reported: z.boolean(),
-});
-const bootRecord = z.object({
-  host: z.string(),
-  boot: z.string(),
-  watermarkNs: z.bigint(),
-  fallenId: count,
-  sequence: z.object({
-    sinceNs: z.bigint(),
-    last: count,
-    floor: count,
-    missing: z.array(z.tuple([count, count])),
-  }),
-});
-const checkpoint = z
-  .object({
-    v: z.literal(1),
-    created: z.string(),
-    emitFrom: count,
-    replayFrom: count,
-    join: z.object({
-      boots: z.array(bootRecord),
-      carried: z.array(requestRecord),
-      overflow: count,
-      evictedThrough: z.number().int().min(-1),
-    }),
-  })
-  .refine(({ replayFrom, emitFrom }) => replayFrom <= emitFrom, 'replayFrom lies behind emitFrom')
-  .refine(({ join }) => join.carried.every(({ boot }) => boot < join.boots.length), 'a request of no boot');
-
-/** Asks for the state with fewer and fewer requests until the value is small enough for the bus. */
+/** Always small enough for the bus: carries fewer and fewer requests, in the end none and less of the quietest boots. */
 export function encodeCheckpoint(
   position: Omit<Checkpoint, 'join'>,
   stateWith: (maxCarried: number) => JoinState,
   maxCarried: number,
-): { bytes: Uint8Array; overflow: number } {
+): EncodedCheckpoint {
   for (let most = maxCarried; ; most = Math.floor(most / 2)) {
     const join = stateWith(most);
+    const { overflow } = join;
     const bytes = pack({ v: 1, ...position, join });
-    if (bytes.length <= MAX_BYTES || most === 0) return { bytes, overflow: join.overflow };
+    if (bytes.length <= MAX_BYTES) return { bytes, overflow, bootsCut: 0 };
+    if (most > 0) continue;
+    const { boots, bootsCut } = cutBoots(join.boots, bytes.length - MAX_BYTES);
+    return { bytes: pack({ v: 1, ...position, join: { ...join, boots } }), overflow, bootsCut };
   }
 }
 
 /** The checkpoint, or in words why the bytes are not one. */
 export function decodeCheckpoint(bytes: Uint8Array): Checkpoint | string {
-  let raw: unknown;
-  try {
-    raw = unpack(bytes);
-  } catch (error) {
-    return `not MessagePack: ${(error as Error).message}`;
+  return decode(checkpoint, bytes);
+}
+
+type Boots = JoinState['boots'];
+
+/**
+ * Takes off `excess` bytes, from the quietest on. Without its missing ranges a boot's late batches cannot be told from
+ * repeats: they are processed and say so. Only when that is not enough (names near their limit) are boots forgotten,
+ * as if they had been silent for too long.
+ */
+function cutBoots(all: Boots, excess: number): { boots: Boots; bootsCut: number } {
+  const boots = [...all];
+  let left = excess;
+  let cut = 0;
+  for (let i = 0; i < boots.length && left > 0; i++) {
+    const boot = boots[i]!;
+    if (boot.sequence.missing.length === 0) continue;
+    boots[i] = withoutMissing(boot);
+    left -= pack(boot).length - pack(boots[i]).length;
+    cut++;
   }
-  const parsed = checkpoint.safeParse(raw);
-  if (parsed.success) return parsed.data;
-  const issue = parsed.error.issues[0]!;
-  return `field ${issue.path.join('.') || '(whole)'}: ${issue.message}`;
+  let forgotten = 0;
+  while (left > 0 && forgotten < boots.length) left -= pack(boots[forgotten++]).length;
+  return { boots: boots.slice(forgotten), bootsCut: Math.max(cut, forgotten) };
+}
+
+function withoutMissing(boot: Boots[number]): Boots[number] {
+  const { sequence } = boot;
+  return { ...boot, sequence: { ...sequence, floor: sequence.missing.at(-1)![1], missing: [] } };
 }

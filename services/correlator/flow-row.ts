@@ -5,7 +5,8 @@ import type { Attribution } from './attribution.ts';
 import { communityId } from './community-id.ts';
 import { errnoName } from './errno.ts';
 import { hex16 } from './ids.ts';
-import type { Process, Request } from './request.ts';
+import type { Process } from './join-state.ts';
+import type { Request } from './request.ts';
 
 /** A batch of socket events and what is the same for all of its rows. */
 export interface SocketBatch {

@@ -33,7 +33,7 @@ export function readEvents({ subject, schema, data }: BusMessage): Arrived | Ref
   if (typeof batch === 'string') return { reason: 'malformed', detail: batch };
   if (batch.kind !== address.kind)
     return { reason: 'malformed', detail: `${batch.kind} events on a subject of ${address.kind} events` };
-  // Reply subjects are not checked by the server, and a host could claim to be another (bus.md, section 5).
+  // A server's permissions vouch for the subject a host may publish to, for nothing in the payload.
   if (batch.host !== address.host)
     return { reason: 'host_mismatch', detail: `payload of ${batch.host} on the subject of ${address.host}` };
   return { host: address.host, batch };

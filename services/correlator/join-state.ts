@@ -1,26 +1,76 @@
-// What a successor needs besides the messages it reads again: the join's part of a checkpoint.
-import type { SequenceState } from './batch-sequence.ts';
-import type { RequestRecord } from './request.ts';
+// What a successor needs besides the messages it reads again: the join's part of a checkpoint. Only here are its
+// fields named: what the join remembers of requests, processes and sequences is of these types.
+import { z } from 'zod';
 
-export interface BootRecord {
-  readonly host: string;
-  readonly boot: string;
-  readonly watermarkNs: bigint;
-  readonly fallenId: number;
-  readonly sequence: SequenceState;
-}
+const text = z.string().nullable();
+export const count = z.number().int().nonnegative();
 
-export interface CarriedRequest extends RequestRecord {
+const process = z.object({
+  pid: count,
+  name: text,
+  path: text,
+  createdNs: z.bigint().nullable(),
+  service: text,
+  container: text,
+});
+export type Process = Readonly<z.infer<typeof process>>;
+
+const request = z.object({
+  /** Unique on its boot, and rising. */
+  id: count,
+  /** `flowtag.request.id`. */
+  key: z.string(),
+  process,
+  startNs: z.bigint(),
+  goid: count.nullable(),
+  method: text,
+  path: text,
+  query: text,
+  serverAddress: text,
+  clientAddress: text,
+  clientPort: count.nullable(),
+  traceId: text,
+  spanId: text,
+  /** Position of the start in the stream: message, then row. */
+  order: count,
+  /** 0n while it is open. */
+  endNs: z.bigint(),
+  /** As in the events: HTTP status, 0 unknown, -1 aborted. */
+  status: z.number().int(),
+  flows: count,
+  /** Its row has been given out. */
+  reported: z.boolean(),
+});
+/** The facts of a request's start, and what has happened since. */
+export type RequestRecord = z.infer<typeof request>;
+
+const carriedRequest = request.extend({
   /** Index in `boots`. */
-  readonly boot: number;
-}
+  boot: count,
+});
+export type CarriedRequest = Readonly<z.infer<typeof carriedRequest>>;
 
-export interface JoinState {
-  readonly boots: readonly BootRecord[];
+const sequence = z.object({
+  /** Start of capture's run; the numbers begin at 1 with each run. 0n: nothing seen yet. */
+  sinceNs: z.bigint(),
+  last: count,
+  /** Numbers up to this one are not remembered one by one. */
+  floor: count,
+  /** Ranges not seen, oldest first: from, to (inclusive). */
+  missing: z.array(z.tuple([count, count])),
+});
+export type SequenceState = Readonly<z.infer<typeof sequence>>;
+
+export const joinState = z.object({
+  /** The quietest first. */
+  boots: z.array(
+    z.object({ host: z.string(), boot: z.string(), watermarkNs: z.bigint(), fallenId: count, sequence }),
+  ),
   /** Requests still joinable whose start lies before the messages to be read again, oldest first. */
-  readonly carried: readonly CarriedRequest[];
+  carried: z.array(carriedRequest),
   /** Those among them that were more than may be carried: lost to the successor. */
-  readonly overflow: number;
+  overflow: count,
   /** Starts up to this position fell off because too many requests were remembered. */
-  readonly evictedThrough: number;
-}
+  evictedThrough: z.number().int().min(-1),
+});
+export type JoinState = Readonly<z.infer<typeof joinState>>;

@@ -119,7 +119,7 @@ export class Join {
     const overflow = Math.max(0, old.length - maxCarried);
     for (let i = 0; i < overflow; i++) noteFallen(fallen, old[i]!);
     const kept = old.slice(overflow).sort((a, b) => a.order - b.order);
-    const boots = this.boots.all;
+    const boots = this.boots.all.toSorted((a, b) => a.heardSeq - b.heardSeq);
     const index = new Map(boots.map((boot, i) => [boot, i]));
     return {
       boots: boots.map((boot) => ({
@@ -129,7 +129,7 @@ export class Join {
         fallenId: Math.max(boot.fallenId, fallen.get(boot) ?? 0),
         sequence: boot.sequence.state(),
       })),
-      carried: kept.map((one) => ({ ...recordOf(one), boot: index.get(one.boot)! })),
+      carried: kept.map((one) => recordOf(one, index.get(one.boot)!)),
       overflow,
       evictedThrough: this.evictedThrough,
     };

@@ -1,4 +1,5 @@
 // Rows to messages: one per service, with an id that a replay repeats.
+import { REPLAY_HEADER } from '../../schemas/codec.ts';
 import {
   encodeRows,
   type FinishedRequest,
@@ -11,9 +12,6 @@ import {
 } from '../../schemas/rows.ts';
 import { encodeToken, flowSubject, requestSubject } from '../../schemas/subjects.ts';
 import type { Outbound } from '../runtime/bus.ts';
-
-/** `Flowtag-Replay: 1`: the rows may be stored already under another message; the store is asked before. */
-export const REPLAY_HEADERS = { 'Flowtag-Replay': '1' } as const;
 
 export interface OutputContext {
   readonly host: string;
@@ -85,7 +83,7 @@ function split<F extends Readonly<Record<string, 'string' | 'number' | 'time'>>>
     split(target, `${messageId}.1`, fields, rows.slice(middle), replay, out);
   } else if (data.length > MAX_ROW_BYTES) out.oversize++;
   else {
-    const headers = replay ? { headers: REPLAY_HEADERS } : {};
+    const headers = replay ? { headers: { [REPLAY_HEADER]: '1' } } : {};
     out.messages.push({ ...target, data, messageId, rows: rows.length, ...headers });
   }
 }

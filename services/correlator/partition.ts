@@ -2,19 +2,19 @@
 // One instance reads everything now; one for each `flowtag.ev.*.<n>.*` differs in `filter` and `key` alone.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DEAD_LETTER_SUBJECTS, EVENT_STREAM } from '../../schemas/subjects.ts';
-import type { Bus, BusMessage, Publisher, Reader } from '../runtime/bus.ts';
+import type { Bus, BusMessage, Positions, Publisher, Reader } from '../runtime/bus.ts';
 import { provisionStreams, type StreamLimits } from '../runtime/bus-streams.ts';
 import { BusError } from '../runtime/errors.ts';
-import type { Logger } from '../runtime/log.ts';
+import { isWorthLogging, type Logger } from '../runtime/log.ts';
 import { decodeCheckpoint } from './checkpoint.ts';
 import { CheckpointWriter } from './checkpoint-writer.ts';
 import { FlowControl } from './flow-control.ts';
+import type { Refusal } from './intake.ts';
 import { Join, type JoinLimits } from './join.ts';
 import { partitionCounters } from './partition-counters.ts';
 import { Pipeline } from './pipeline.ts';
 import { ReplayWindow } from './replay-window.ts';
-import { SampledLog } from './sampled-log.ts';
-import { planTakeover, type StreamState, type Takeover } from './takeover.ts';
+import { planTakeover, type Takeover } from './takeover.ts';
 
 export interface PartitionOptions {
   readonly bus: Bus;
@@ -66,12 +66,18 @@ async function takeOver(options: PartitionOptions): Promise<Partition> {
   const { replayFrom, emitFrom, because } = takeover;
   const { lastSeq } = stream;
   log.info({ key, because, replayFrom, emitFrom, lastSeq }, 'partition taken over');
-  return new Partition(options, stream, takeover, (parts) => {
-    return new CheckpointWriter({ ...parts, positions }, saved?.revision ?? 0);
-  });
+  const { created } = stream;
+  return new Partition(options, { created, takeover, positions, revision: saved?.revision ?? 0 });
 }
 
-type WriterParts = Omit<ConstructorParameters<typeof CheckpointWriter>[0], 'positions'>;
+interface Taken {
+  /** When the event stream was. */
+  readonly created: string;
+  readonly takeover: Takeover;
+  readonly positions: Positions;
+  /** Of the checkpoint, 0 when there was none. */
+  readonly revision: number;
+}
 
 export class Partition {
   /** Rejects when this process cannot go on. */
@@ -84,18 +90,12 @@ export class Partition {
   private readonly flowControl: FlowControl;
   private readonly reader: Reader;
   private readonly checkpoints: CheckpointWriter;
-  private readonly sampled: SampledLog;
   private discarded = 0;
   private deadLettersDropped = 0;
   private closing = false;
   private fail: (error: Error) => void = () => undefined;
 
-  constructor(
-    options: PartitionOptions,
-    stream: StreamState,
-    takeover: Takeover,
-    writeCheckpoints: (parts: WriterParts) => CheckpointWriter,
-  ) {
+  constructor(options: PartitionOptions, { created, takeover, positions, revision }: Taken) {
     const { bus, log, filter, key, windowMs, limits } = options;
     this.options = options;
     this.takeover = takeover;
@@ -103,18 +103,10 @@ export class Partition {
       this.fail = reject;
     });
     this.failed.catch(() => undefined); // main awaits it; a failure before that must not count as unhandled
-    this.sampled = new SampledLog(log);
     this.join = new Join(limits);
-    this.pipeline = new Pipeline(
-      this.join,
-      takeover,
-      stream.created,
-      (message, { reason, detail }, error) => {
-        const { subject, seq } = message;
-        const fields = { reason, detail, subject, seq, ...(error === undefined ? {} : { err: error }) };
-        this.sampled.warn(reason, fields, 'message set aside as a dead letter', performance.now());
-      },
-    );
+    this.pipeline = new Pipeline(this.join, takeover, created, (message, refusal, error) => {
+      this.onRefusal(message, refusal, error);
+    });
     this.publisher = bus.publisher({
       queueBytes: QUEUE_BYTES,
       onDrop: ({ subject }) => this.onDrop(subject),
@@ -129,16 +121,20 @@ export class Partition {
       onSkipped: (fromSeq, toSeq) => this.onSkipped(fromSeq, toSeq),
       onReplaced: (error) => this.fail(error),
     });
-    this.checkpoints = writeCheckpoints({
-      key,
-      created: stream.created,
-      publisher: this.publisher,
-      pipeline: this.pipeline,
-      join: this.join,
-      window: new ReplayWindow(windowMs, takeover.replayFrom, performance.now()),
-      log,
-      onFenced: (error) => this.fail(fenced(key, error)),
-    });
+    this.checkpoints = new CheckpointWriter(
+      {
+        key,
+        created,
+        positions,
+        publisher: this.publisher,
+        pipeline: this.pipeline,
+        join: this.join,
+        window: new ReplayWindow(windowMs, takeover.replayFrom, performance.now()),
+        log,
+        onFenced: (error) => this.fail(fenced(key, error)),
+      },
+      revision,
+    );
   }
 
   get state(): 'starting' | 'ready' | 'degraded' {
@@ -161,6 +157,7 @@ export class Partition {
       dead_letters_dropped: this.deadLettersDropped,
       checkpoints: this.checkpoints.written,
       checkpoint_overflow: this.checkpoints.overflow,
+      checkpoint_boots_cut: this.checkpoints.bootsCut,
       reader_recreated: this.reader.recreated,
     };
   }
@@ -177,6 +174,13 @@ export class Partition {
   private onMessage(message: BusMessage): void {
     for (const output of this.pipeline.process(message)) this.publisher.publish(output);
     this.flowControl.check(this.reader);
+  }
+
+  private onRefusal({ subject, seq }: BusMessage, { reason, detail }: Refusal, error: unknown): void {
+    const times = this.pipeline.refused[reason];
+    if (!isWorthLogging(times)) return;
+    const fields = { reason, detail, subject, seq, times, ...(error === undefined ? {} : { err: error }) };
+    this.options.log.warn(fields, 'message set aside as a dead letter');
   }
 
   private onDrop(subject: string): void {

@@ -1,7 +1,7 @@
 // One message of the event stream in, the messages that follow from it out. Pure: the same messages from the same
 // position give the same output, byte for byte and id for id.
+import { deadLetter } from '../../schemas/dead-letter.ts';
 import type { BusMessage, Outbound } from '../runtime/bus.ts';
-import { deadLetter } from './dead-letter.ts';
 import { fnv1a64 } from './ids.ts';
 import { type Refusal, type RefusalReason, readEvents } from './intake.ts';
 import type { Join } from './join.ts';
@@ -86,9 +86,10 @@ export class Pipeline {
 
   private refuse(message: BusMessage, refusal: Refusal, error?: unknown): readonly Outbound[] {
     if (this.rebuilding) return NOTHING; // set aside before the checkpoint was written
-    this.refused[refusal.reason]++;
+    const { reason, detail } = refusal;
+    this.refused[reason]++;
     this.onRefusal(message, refusal, error);
-    return [deadLetter(message, refusal, `${this.streamId}.${message.seq}.d`)];
+    return [deadLetter('correlator', message, reason, detail, `${this.streamId}.${message.seq}.d`)];
   }
 
   private finishRebuild(nextSeq: number): void {

@@ -1,49 +1,9 @@
-// What the join remembers of one inbound request: plain objects of one shape, shared by no two boots.
+// What the join remembers of one inbound request: plain objects, shared by no two boots.
 import type { Columns } from '../../schemas/columns.ts';
 import type { PROCESS_COLUMNS, UprobeBatch } from '../../schemas/events.ts';
 import type { BootState } from './boot-state.ts';
 import { hex16 } from './ids.ts';
-
-export interface Process {
-  readonly pid: number;
-  readonly name: string | null;
-  readonly path: string | null;
-  readonly createdNs: bigint | null;
-  readonly service: string | null;
-  readonly container: string | null;
-}
-
-/** The facts of a request's start. */
-export interface RequestFacts {
-  /** Unique on its boot, and rising. */
-  readonly id: number;
-  /** `flowtag.request.id`. */
-  readonly key: string;
-  readonly process: Process;
-  readonly startNs: bigint;
-  readonly goid: number | null;
-  readonly method: string | null;
-  readonly path: string | null;
-  readonly query: string | null;
-  readonly serverAddress: string | null;
-  readonly clientAddress: string | null;
-  readonly clientPort: number | null;
-  readonly traceId: string | null;
-  readonly spanId: string | null;
-}
-
-/** The facts and what has happened since. */
-export interface RequestRecord extends RequestFacts {
-  /** Position of the start in the stream: message, then row. */
-  readonly order: number;
-  /** 0n while it is open. */
-  endNs: bigint;
-  /** As in the events: HTTP status, 0 unknown, -1 aborted. */
-  status: number;
-  flows: number;
-  /** Its row has been given out. */
-  reported: boolean;
-}
+import type { CarriedRequest, Process, RequestRecord } from './join-state.ts';
 
 export interface Request extends RequestRecord {
   readonly boot: BootState;
@@ -87,35 +47,15 @@ export function beginRequest(
   };
 }
 
-/** A request out of a checkpoint; of the same shape as one that has just begun. */
-export function carryRequest(record: RequestRecord, boot: BootState): Request {
-  return { ...recordOf(record), boot, carried: true, gone: false };
+/** A request out of a checkpoint. */
+export function carryRequest(record: CarriedRequest, boot: BootState): Request {
+  return { ...record, boot, carried: true, gone: false };
 }
 
-/** What a checkpoint keeps of a request. */
-export function recordOf(request: RequestRecord): RequestRecord {
-  const { id, key, process, startNs, goid, method, path, query, serverAddress } = request;
-  const { clientAddress, clientPort, traceId, spanId, order, endNs, status, flows, reported } = request;
-  return {
-    id,
-    key,
-    process,
-    startNs,
-    goid,
-    method,
-    path,
-    query,
-    serverAddress,
-    clientAddress,
-    clientPort,
-    traceId,
-    spanId,
-    order,
-    endNs,
-    status,
-    flows,
-    reported,
-  };
+/** What a checkpoint keeps of a request; `index` is that of its boot there. */
+export function recordOf(request: Request, index: number): CarriedRequest {
+  const { boot, carried, gone, ...record } = request;
+  return { ...record, boot: index };
 }
 
 /** The process table of a batch; its rows refer to it by index. */

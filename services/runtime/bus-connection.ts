@@ -2,8 +2,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect, ErrorCode, type Msg, type NatsConnection, type NatsError } from 'nats';
 import { toHeaders } from './bus-message.ts';
+import { settledWithin } from './deadline.ts';
 import { BusError } from './errors.ts';
-import type { Logger } from './log.ts';
+import { type Logger, Recurrence } from './log.ts';
+import { withoutCredentials } from './server-url.ts';
 
 export interface ConnectionOptions {
   readonly server: string;
@@ -17,13 +19,15 @@ export const INBOX_PREFIX = '_INBOX_flowtag';
 
 const FIRST_RETRY_MS = 250;
 const LONGEST_RETRY_MS = 2_000;
+/** Problems told apart; a server may put anything into their texts. */
+const MAX_PROBLEMS = 100;
 
 /** Tries until it succeeds; logs once per distinct problem. Throws BusError ABORTED when `signal` aborts. */
 export async function openConnection(options: ConnectionOptions): Promise<Connection> {
   const { server, name, signal, log } = options;
   let said = '';
   for (let waitMs = FIRST_RETRY_MS; ; waitMs = Math.min(2 * waitMs, LONGEST_RETRY_MS)) {
-    if (signal?.aborted) throw aborted(server);
+    if (signal?.aborted) throw stopped(server);
     try {
       const nats = await connect({
         servers: server.split(','),
@@ -38,12 +42,13 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
         noAsyncTraces: true, // stack traces of every request cost more than the request
         ignoreAuthErrorAbort: true, // credentials may be renewed while we retry
       });
-      if (said !== '') log.info({ server: redact(server) }, 'bus reached');
+      if (said !== '') log.info({ server: withoutCredentials(server) }, 'bus reached');
       if (!signal?.aborted) return new Connection(nats, log.child({ connection: name }));
       await nats.close();
     } catch (error) {
       const problem = (error as Error).message;
-      if (problem !== said) log.warn({ server: redact(server), problem }, 'bus not reachable, retrying');
+      if (problem !== said)
+        log.warn({ server: withoutCredentials(server), problem }, 'bus not reachable, retrying');
       said = problem;
       await sleep(waitMs, undefined, signal ? { signal } : {}).catch(() => undefined);
     }
@@ -54,6 +59,9 @@ export class Connection {
   readonly nats: NatsConnection;
   private readonly log: Logger;
   private readonly listeners = new Set<(up: boolean) => void>();
+  private readonly losses = new Recurrence();
+  private readonly problems = new Map<string, Recurrence>();
+  private lossSaid = false;
   private state: 'up' | 'down' | 'closed' = 'up';
 
   constructor(nats: NatsConnection, log: Logger) {
@@ -110,40 +118,40 @@ export class Connection {
   /** Sends what is buffered, for at most `timeoutMs` when the server is away, then closes. */
   async close(timeoutMs = 1_000): Promise<void> {
     if (this.state === 'closed') return;
-    if (this.up) await Promise.race([this.nats.flush().catch(() => undefined), sleep(timeoutMs)]);
+    if (this.up) await settledWithin(this.nats.flush(), timeoutMs);
     this.state = 'closed';
     await this.nats.close();
   }
 
   private async watch(): Promise<void> {
-    const said = new Set<string>();
     for await (const { type, data } of this.nats.status()) {
-      if (type === 'disconnect') this.change('down', said);
-      else if (type === 'reconnect') this.change('up', said);
-      else if (type === 'error' && !said.has(String(data)) && said.size < 100) {
-        said.add(String(data));
-        this.log.error({ problem: String(data) }, 'bus refused an operation');
-      }
+      if (type === 'disconnect') this.change('down');
+      else if (type === 'reconnect') this.change('up');
+      else if (type === 'error') this.onRefusal(String(data));
     }
     if (this.state !== 'closed') this.log.error('bus connection closed for good');
     this.state = 'closed';
   }
 
-  private change(state: 'up' | 'down', said: Set<string>): void {
+  private onRefusal(problem: string): void {
+    const key = this.problems.has(problem) || this.problems.size < MAX_PROBLEMS ? problem : 'others';
+    const recurrence = this.problems.get(key) ?? new Recurrence();
+    this.problems.set(key, recurrence);
+    if (recurrence.isWorthLogging(performance.now())) this.log.error({ problem }, 'bus refused an operation');
+  }
+
+  private change(state: 'up' | 'down'): void {
     if (this.state === 'closed' || this.state === state) return;
     this.state = state;
-    if (state === 'up') said.clear();
-    if (state === 'up') this.log.info({ server: this.nats.getServer() }, 'bus connection restored');
-    else this.log.warn('bus connection lost, reconnecting');
+    if (state === 'down') this.lossSaid = this.losses.isWorthLogging(performance.now());
+    if (this.lossSaid && state === 'up')
+      this.log.info({ server: this.nats.getServer() }, 'bus connection restored');
+    else if (this.lossSaid) this.log.warn('bus connection lost, reconnecting');
     for (const listener of this.listeners) listener(this.up);
   }
 }
 
-function aborted(server: string): BusError {
-  return new BusError('ABORTED', `stopped before the bus at ${redact(server)} was reached`, { exitCode: 0 });
-}
-
-/** The server list without user names and passwords. */
-function redact(server: string): string {
-  return server.replaceAll(/\/\/[^@/,]*@/g, '//***@');
+function stopped(server: string): BusError {
+  const shown = withoutCredentials(server);
+  return new BusError('ABORTED', `stopped before the bus at ${shown} was reached`, { exitCode: 0 });
 }

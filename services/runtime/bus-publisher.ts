@@ -1,11 +1,18 @@
 // Stored or counted as dropped, in order. The client's own `js.publish` costs ten times the CPU and loses what is
 // sent during a disconnect; here one wildcard inbox takes all acknowledgements and bus-window.ts decides.
-import { createInbox, type Msg } from 'nats';
+import { createInbox, ErrorCode, type Msg, type NatsError } from 'nats';
 import { type Connection, INBOX_PREFIX } from './bus-connection.ts';
 import { JetStreamError, JS_ERROR, publishReply, readReply } from './bus-jetstream.ts';
 import { toHeaders } from './bus-message.ts';
+import { isPublishable } from './bus-subject.ts';
 import { Window } from './bus-window.ts';
-import { isWorthLogging, type Logger } from './log.ts';
+import { isWorthLogging, type Logger, Recurrence } from './log.ts';
+
+/**
+ * `bad_subject`: no server would take the subject, or a header cannot be written. `closed`: not acknowledged when the publisher
+ * was closed, or published after that.
+ */
+export type DropReason = 'queue_full' | 'too_large' | 'bad_subject' | 'closed';
 
 export interface PublisherOptions {
   /** In flight at most: messages (256) and bytes (8 MiB). */
@@ -13,7 +20,9 @@ export interface PublisherOptions {
   readonly windowBytes?: number;
   /** Not acknowledged at most (64 MiB). When full the NEW message is dropped: what was promised stays, in order. */
   readonly queueBytes?: number;
-  readonly onDrop?: (message: { subject: string; rows: number }) => void;
+  readonly onDrop?: (message: { subject: string; rows: number; reason: DropReason }) => void;
+  /** Without any acknowledgement for this long everything in flight is sent again (2 s). */
+  readonly stallMs?: number;
 }
 
 export interface Outbound {
@@ -51,6 +60,7 @@ const STALL_MS = 2_000;
 const RETRY_MS = 500;
 const TICK_MS = 250;
 const OVERHEAD_BYTES = 256; // subject, headers and bookkeeping of one message
+const SHOWN_CHARS = 200; // of a subject
 
 export interface PublisherContext {
   readonly connection: Connection;
@@ -67,6 +77,7 @@ class WindowPublisher implements Publisher {
   private readonly log: Logger;
   private readonly window: Window<Outbound>;
   private readonly onDrop: NonNullable<PublisherOptions['onDrop']>;
+  private readonly stallMs: number;
   private readonly inbox: string;
   private readonly undo: (() => void)[] = [];
   private readonly waiting = new Set<{ upTo: number; done: (flushed: boolean) => void }>();
@@ -74,18 +85,21 @@ class WindowPublisher implements Publisher {
   private ackedRows = 0;
   private dropped = 0;
   private droppedRows = 0;
+  private readonly troubles = new Recurrence();
   private troubled = false;
+  private troubleSaid = false;
   private closed = false;
 
   constructor({ connection, log, onClose }: PublisherContext, options: PublisherOptions) {
     this.connection = connection;
     this.log = log;
     this.onDrop = options.onDrop ?? (() => undefined);
+    this.stallMs = options.stallMs ?? STALL_MS;
     this.window = new Window({
       windowMessages: options.windowMessages ?? 256,
       windowBytes: options.windowBytes ?? 8 << 20,
       queueBytes: options.queueBytes ?? 64 << 20,
-      stallMs: STALL_MS,
+      stallMs: this.stallMs,
       retryMs: RETRY_MS,
     });
     this.inbox = createInbox(INBOX_PREFIX);
@@ -104,9 +118,11 @@ class WindowPublisher implements Publisher {
   }
 
   publish(message: Outbound): void {
-    if (this.closed || !this.window.offer(message, message.data.length + OVERHEAD_BYTES))
-      this.drop(message, this.closed ? 'closed' : 'too much waits for the bus');
-    else this.pump();
+    const { subject, data } = message;
+    if (this.closed) this.drop(message, 'closed', 'published after the publisher was closed');
+    else if (!isPublishable(subject)) this.drop(message, 'bad_subject', 'no server would take the subject');
+    else if (this.window.offer(message, data.length + OVERHEAD_BYTES)) this.pump();
+    else this.drop(message, 'queue_full', 'too much waits for the bus');
   }
 
   flush(timeoutMs: number): Promise<boolean> {
@@ -136,7 +152,8 @@ class WindowPublisher implements Publisher {
     if (this.closed) return;
     this.closed = true;
     for (const undo of this.undo) undo();
-    for (const message of this.window.abandon()) this.drop(message, 'closed before it was acknowledged');
+    for (const message of this.window.abandon())
+      this.drop(message, 'closed', 'closed before it was acknowledged');
     for (const waiter of [...this.waiting]) waiter.done(false);
   }
 
@@ -151,9 +168,14 @@ class WindowPublisher implements Publisher {
           headers: toHeaders(schema, { ...headers, 'Nats-Msg-Id': messageId }),
         });
       } catch (error) {
-        // Larger than the server takes, or a subject that cannot be: no attempt will do better.
+        const { code, message } = error as NatsError;
         if (this.connection.nats.isClosed()) this.window.setConnected(false);
-        else this.giveUp(outgoing.token, (error as Error).message);
+        else
+          this.giveUp(
+            outgoing.token,
+            code === ErrorCode.MaxPayloadExceeded ? 'too_large' : 'bad_subject',
+            message,
+          );
       }
     }
   }
@@ -165,7 +187,7 @@ class WindowPublisher implements Publisher {
       const message = this.window.acknowledge(token, performance.now());
       if (message) this.onStored(message);
     } else if (problem instanceof JetStreamError && problem.number === JS_ERROR.messageTooLarge)
-      this.giveUp(token, problem.message);
+      this.giveUp(token, 'too_large', problem.message);
     else if (this.window.refuse(token, performance.now())) this.trouble(problem.message);
     this.pump();
   }
@@ -173,13 +195,14 @@ class WindowPublisher implements Publisher {
   private onStored(message: Outbound): void {
     this.acked++;
     this.ackedRows += message.rows;
-    if (this.troubled) this.log.info({ queued: this.window.queued }, 'publishing works again');
+    if (this.troubled && this.troubleSaid)
+      this.log.info({ queued: this.window.queued }, 'publishing works again');
     this.troubled = false;
     this.wake();
   }
 
   private onTick(): void {
-    if (this.window.tick(performance.now())) this.trouble(`no acknowledgement for ${STALL_MS} ms`);
+    if (this.window.tick(performance.now())) this.trouble(`no acknowledgement for ${this.stallMs} ms`);
     this.pump();
   }
 
@@ -188,23 +211,31 @@ class WindowPublisher implements Publisher {
     this.pump();
   }
 
-  private giveUp(token: string, problem: string): void {
+  /** No attempt will do better. */
+  private giveUp(token: string, reason: DropReason, problem: string): void {
     const message = this.window.discard(token);
     if (!message) return;
-    this.drop(message, problem);
+    this.drop(message, reason, problem);
     this.wake();
   }
 
-  private drop({ subject, rows, data }: Outbound, problem: string): void {
+  private drop({ subject, rows, data }: Outbound, reason: DropReason, problem: string): void {
     this.dropped++;
     this.droppedRows += rows;
-    const fields = { problem, subject, bytes: data.length, dropped: this.dropped };
+    const fields = {
+      reason,
+      problem,
+      subject: subject.slice(0, SHOWN_CHARS),
+      bytes: data.length,
+      dropped: this.dropped,
+    };
     if (isWorthLogging(this.dropped)) this.log.error(fields, 'message dropped');
-    this.onDrop({ subject, rows });
+    this.onDrop({ subject, rows, reason });
   }
 
   private trouble(problem: string): void {
-    if (!this.troubled)
+    if (!this.troubled) this.troubleSaid = this.troubles.isWorthLogging(performance.now());
+    if (!this.troubled && this.troubleSaid)
       this.log.warn({ problem, queued: this.window.queued }, 'publishing again what is unacknowledged');
     this.troubled = true;
   }

@@ -13,13 +13,20 @@ export interface PullHandlers {
   readonly onTick: () => void;
 }
 
+export interface PullTimes {
+  /** How long one pull request lives (5 s). */
+  readonly expiresMs?: number;
+  /** Neither message nor heartbeat for this long while a request is open: the session ends (3.5 s). */
+  readonly silenceMs?: number;
+}
+
 const PULL_MESSAGES = 256;
 const PULL_BYTES = 4 << 20;
 const EXPIRES_MS = 5_000;
-const HEARTBEAT_MS = 1_000; // of the server, while it has nothing to send
 const SILENCE_MS = 3_500;
 const TICK_MS = 200;
-const DRY_MS = 1_000;
+/** The server's heartbeat while it has nothing to send, and how long a session may be dry: this part of `expiresMs`. */
+const BEATS_PER_REQUEST = 5;
 const HEADROOM_BYTES = 64 << 10; // the server counts subject and headers too
 
 /**
@@ -37,6 +44,8 @@ export class PullSession {
   private readonly handlers: PullHandlers;
   private readonly nextSubject: string;
   private readonly pullBytes: number;
+  private readonly expiresMs: number;
+  private readonly silenceMs: number;
   private readonly inbox: string;
   private readonly subscription: Subscription;
   private readonly timer: NodeJS.Timeout;
@@ -49,10 +58,18 @@ export class PullSession {
   private heardMs = performance.now();
   private tickMs = performance.now();
 
-  constructor(connection: Connection, stream: string, consumer: string, handlers: PullHandlers) {
+  constructor(
+    connection: Connection,
+    stream: string,
+    consumer: string,
+    handlers: PullHandlers,
+    times: PullTimes,
+  ) {
     const { nats } = connection;
     this.connection = connection;
     this.handlers = handlers;
+    this.expiresMs = times.expiresMs ?? EXPIRES_MS;
+    this.silenceMs = times.silenceMs ?? SILENCE_MS;
     this.nextSubject = `$JS.API.CONSUMER.MSG.NEXT.${stream}.${consumer}`;
     // A message larger than a request's bytes would end every request without being delivered.
     this.pullBytes = Math.max(PULL_BYTES, (nats.info?.max_payload ?? 0) + HEADROOM_BYTES);
@@ -86,8 +103,8 @@ export class PullSession {
     const request = {
       batch,
       max_bytes: this.pullBytes,
-      expires: nanos(EXPIRES_MS),
-      idle_heartbeat: nanos(HEARTBEAT_MS),
+      expires: nanos(this.expiresMs),
+      idle_heartbeat: nanos(this.expiresMs / BEATS_PER_REQUEST),
     };
     this.connection.nats.publish(this.nextSubject, Buffer.from(JSON.stringify(request)), {
       reply: this.inbox,
@@ -101,7 +118,7 @@ export class PullSession {
       if (this.credit === 0) this.dryMs ??= nowMs;
       return true;
     }
-    const dry = this.dryMs !== undefined && nowMs - this.dryMs > DRY_MS;
+    const dry = this.dryMs !== undefined && nowMs - this.dryMs > this.expiresMs / BEATS_PER_REQUEST;
     this.dryMs = undefined;
     if (dry) this.end(RESUMED);
     return dry;
@@ -146,7 +163,8 @@ export class PullSession {
     this.tickMs = nowMs;
     this.handlers.onTick();
     this.pull();
-    if (this.credit > 0 && nowMs - this.heardMs > SILENCE_MS) this.end(`silence for ${SILENCE_MS} ms`);
+    if (this.credit > 0 && nowMs - this.heardMs > this.silenceMs)
+      this.end(`silence for ${this.silenceMs} ms`);
   }
 }
 

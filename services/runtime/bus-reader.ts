@@ -8,11 +8,12 @@ import { z } from 'zod';
 import type { Connection } from './bus-connection.ts';
 import { callJetStream, JetStreamError, type Request, readStream } from './bus-jetstream.ts';
 import type { BusMessage } from './bus-message.ts';
-import { PullSession, RESUMED } from './bus-pull.ts';
+import { PullSession, type PullTimes, RESUMED } from './bus-pull.ts';
+import { settledWithin } from './deadline.ts';
 import { BusError } from './errors.ts';
-import { isWorthLogging, type Logger } from './log.ts';
+import { isWorthLogging, type Logger, Recurrence } from './log.ts';
 
-export interface ReaderOptions {
+export interface ReaderOptions extends PullTimes {
   readonly stream: string;
   readonly filter: string;
   readonly startSeq: number;
@@ -74,6 +75,8 @@ class StreamReader implements Reader {
   private discardedBelow = 0; // first sequence of the stream, when it was found to have overtaken us
   private checkedMs = 0;
   private problem = '';
+  private readonly renewals = new Recurrence();
+  private readonly troubles = new Recurrence();
   private failed = 0;
 
   constructor(context: ReaderContext, options: ReaderOptions) {
@@ -101,7 +104,7 @@ class StreamReader implements Reader {
     this.abort.abort();
     this.session?.end('closed');
     // A request on its way may take longer; nothing is delivered after its answer.
-    await Promise.race([this.finished, sleep(CLOSE_MS)]);
+    await settledWithin(this.finished, CLOSE_MS);
     this.context.onClose();
   }
 
@@ -122,14 +125,15 @@ class StreamReader implements Reader {
         if (this.closed) return;
         if (reason === RESUMED) continue;
         this.recreated++;
-        log.info({ stream, filter, reason, lastSeq: this.receivedSeq }, 'reading on with a new consumer');
+        if (this.renewals.isWorthLogging(performance.now()))
+          log.info({ stream, filter, reason, lastSeq: this.receivedSeq }, 'reading on with a new consumer');
         // The first one at once; those that end as soon as they begin must not spin.
         if (performance.now() - beganMs < RETRY_MS) await this.rest();
       } catch (error) {
         if (this.closed) return;
         if (error instanceof BusError && error.code === 'STREAM_REPLACED') return this.stop(error);
         const kind = kindOf(error);
-        if (kind !== this.problem)
+        if (kind !== this.problem && this.troubles.isWorthLogging(performance.now()))
           log.warn({ stream, filter, problem: (error as Error).message }, 'cannot read, retrying');
         this.problem = kind;
         await this.rest();
@@ -152,11 +156,17 @@ class StreamReader implements Reader {
       await this.compareStream(request);
       if (this.closed) return 'closed';
       this.problem = '';
-      this.session = new PullSession(connection, stream, consumer, {
-        onMessage: (message) => this.accept(message),
-        paused: () => this.paused,
-        onTick: () => this.onTick(request),
-      });
+      this.session = new PullSession(
+        connection,
+        stream,
+        consumer,
+        {
+          onMessage: (message) => this.accept(message),
+          paused: () => this.paused,
+          onTick: () => this.onTick(request),
+        },
+        this.options,
+      );
       return await this.session.ended;
     } finally {
       this.session = undefined;

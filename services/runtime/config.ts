@@ -18,8 +18,8 @@ export const sharedOptions = {
   logLevel: z.enum(LOG_LEVELS).default('info').describe('least severe log lines to write'),
 };
 
-/** Prefixes that belong to other roles: one environment file may configure all of them. */
-const ROLES = ['capture', 'correlator', 'sink', 'store', 'cli', 'up'];
+/** The roles that load options; each owns a prefix, so that one environment file may configure all of them. */
+const ROLES = ['capture', 'correlator', 'sink', 'store', 'cli', 'doctor'];
 
 export interface Option {
   readonly key: string;

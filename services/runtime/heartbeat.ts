@@ -3,6 +3,7 @@ import { pack } from '../../schemas/codec.ts';
 import { STATUS_SCHEMA, type Status } from '../../schemas/status.ts';
 import { statusSubject } from '../../schemas/subjects.ts';
 import type { Bus } from './bus.ts';
+import { nowNs } from './clock.ts';
 import { VERSION } from './version.ts';
 
 const INTERVAL_MS = 5_000;
@@ -17,8 +18,7 @@ export function startHeartbeat(
   read: () => Omit<Status, 'v' | 'version' | 'timeNs'>,
 ): { close(): void } {
   const beat = (): void => {
-    const timeNs = BigInt(Date.now()) * 1_000_000n;
-    const message: Status = { v: 1, version: VERSION, timeNs, ...read() };
+    const message: Status = { v: 1, version: VERSION, timeNs: nowNs(), ...read() };
     bus.publish(statusSubject(message.role, message.instance), STATUS_SCHEMA, pack(message));
   };
   beat();

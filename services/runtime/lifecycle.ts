@@ -32,12 +32,13 @@ export async function startService<S extends z.ZodObject & z.ZodType<{ readonly 
 
 /**
  * Runs a service until SIGTERM or SIGINT aborts `signal` and `run` has stopped in order, or until `run` ends by
- * itself. A stop that takes longer than 10 s, or a second signal, ends the process at once with exit code 1.
+ * itself. A stop that takes longer than the deadline, or a second signal, ends the process at once with exit code 1.
  */
 export async function runService(
   role: string,
   log: Logger,
   run: (signal: AbortSignal) => Promise<void>,
+  stopDeadlineMs = STOP_DEADLINE_MS,
 ): Promise<number> {
   const controller = new AbortController();
   let deadline: NodeJS.Timeout | undefined;
@@ -48,9 +49,9 @@ export async function runService(
     }
     log.info({ signal: name }, 'stopping');
     deadline = setTimeout(() => {
-      log.error({ deadlineMs: STOP_DEADLINE_MS }, 'orderly stop took too long');
+      log.error({ deadlineMs: stopDeadlineMs }, 'orderly stop took too long');
       process.exit(1);
-    }, STOP_DEADLINE_MS);
+    }, stopDeadlineMs);
     controller.abort();
   };
   process.on('SIGTERM', onSignal);
@@ -70,6 +71,12 @@ export async function runService(
     process.off('SIGTERM', onSignal);
     process.off('SIGINT', onSignal);
   }
+}
+
+/** Resolves when `signal` aborts, or at once when it has. */
+export function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 }
 
 function report(role: string, log: Logger, error: unknown): number {

@@ -25,3 +25,19 @@ export function createLogger(role: string, level: string): Logger {
 export function isWorthLogging(times: number): boolean {
   return Number.isInteger(Math.log2(times));
 }
+
+/** Without it for this long, the next time is news again. */
+const CALM_MS = 60_000;
+
+/** Something that comes and goes by itself, a link say: worth a line as above, and anew after a calm minute. */
+export class Recurrence {
+  private times = 0;
+  private lastMs = Number.NEGATIVE_INFINITY;
+
+  /** Counts it; true when it is worth a line. */
+  isWorthLogging(nowMs: number): boolean {
+    if (nowMs - this.lastMs >= CALM_MS) this.times = 0;
+    this.lastMs = nowMs;
+    return isWorthLogging(++this.times);
+  }
+}

@@ -1,14 +1,10 @@
-// The version in package.json, found from the sources as well as from dist/.
-import { existsSync, readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+// The version in package.json.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { INSTALL_ROOT } from './install-root.ts';
 
-export const VERSION = readVersion(import.meta.dirname);
+export const VERSION = readVersion(join(INSTALL_ROOT, 'package.json'));
 
-function readVersion(from: string): string {
-  const file = join(from, 'package.json');
-  if (existsSync(file)) return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
-  const parent = dirname(from);
-  if (parent === from)
-    throw new Error(`no package.json above ${import.meta.dirname}: the installation is incomplete`);
-  return readVersion(parent);
+function readVersion(file: string): string {
+  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
 }

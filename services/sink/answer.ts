@@ -5,7 +5,7 @@ import {
   flowsQuery as flowsSchema,
   lookupQuery as lookupSchema,
 } from '../../schemas/api.ts';
-import { pack, unpack } from '../../schemas/codec.ts';
+import { decode, pack } from '../../schemas/codec.ts';
 import { encodeRows, FLOW_FIELDS, type Flow } from '../../schemas/rows.ts';
 import type { ApiVerb } from '../../schemas/subjects.ts';
 import type { BusMessage } from '../runtime/bus.ts';
@@ -52,18 +52,12 @@ function readQuery(
   nowNs: bigint,
 ): Query | string {
   if (message.schema !== API_SCHEMA) return `the schema is '${message.schema}', not ${API_SCHEMA}`;
-  let raw: unknown;
-  try {
-    raw = unpack(message.data);
-  } catch (error) {
-    return `not MessagePack: ${(error as Error).message}`;
-  }
   if (verb === 'flows') {
-    const flows = flowsSchema.safeParse(raw);
-    return flows.success ? flowsQuery(flows.data) : problemOf(flows.error.issues);
+    const flows = decode(flowsSchema, message.data);
+    return typeof flows === 'string' ? flows : flowsQuery(flows);
   }
-  const lookup = lookupSchema.safeParse(raw);
-  return lookup.success ? lookupQuery(lookup.data, nowNs) : problemOf(lookup.error.issues);
+  const lookup = decode(lookupSchema, message.data);
+  return typeof lookup === 'string' ? lookup : lookupQuery(lookup, nowNs);
 }
 
 async function look({ sql, params }: Query, store: Store): Promise<ApiReply> {
@@ -78,8 +72,4 @@ async function look({ sql, params }: Query, store: Store): Promise<ApiReply> {
     v: 1,
     error: `${cells.length} flows are more than one answer can carry; ask for about ${fit} at a time`,
   };
-}
-
-function problemOf(issues: readonly { path: readonly PropertyKey[]; message: string }[]): string {
-  return issues.map(({ path, message }) => `${path.join('.') || 'query'}: ${message}`).join('; ');
 }

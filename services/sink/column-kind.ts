@@ -1,7 +1,7 @@
 // How a kind of value lies in ClickHouse: its type, how it is checked, written as RowBinary, selected and read back. Pure.
 // No column is Nullable (it would cost a byte a row and an extra file a column): one value of each kind stands for null.
+import { formatAddress, parseAddress } from '../../schemas/ip-address.ts';
 import type { ByteWriter } from './byte-writer.ts';
-import { formatAddress, parseAddress } from './ip-address.ts';
 
 export type FieldValue = string | number | bigint;
 
@@ -83,7 +83,7 @@ export const address: ColumnKind = {
   write: (writer, value) =>
     value === null ? writer.zeros(16) : writer.raw(parseAddress(value as string) as Uint8Array),
   select: (column) => `lower(hex(${column}))`,
-  read: (cell) => (cell === '0'.repeat(32) ? null : formatAddress(cell as string)),
+  read: (cell) => (cell === '0'.repeat(32) ? null : formatAddress(Buffer.from(cell as string, 'hex'))),
 };
 
 /** Community ID v1, `1:` and the base64 of a SHA-1, stored as the 20 bytes; zeros stand for null. */

@@ -3,7 +3,7 @@
 export class Counters {
   private readonly counts = new Map<string, number>();
 
-  add(name: Counter | `dead_letters_${string}`, by = 1): void {
+  add(name: Counter, by = 1): void {
     this.counts.set(name, (this.counts.get(name) ?? 0) + by);
   }
 
@@ -26,6 +26,6 @@ export type Counter =
   | 'rows_repeated'
   | 'blocks_stored'
   | 'retries'
-  | 'dead_letters_dropped'
+  | `dead_letters_${string}`
   | 'lookups'
   | 'lookup_errors';

@@ -4,7 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ConfigError } from '../runtime/errors.ts';
 import type { Logger } from '../runtime/log.ts';
 import type { SinkConfig } from './config.ts';
-import { openStore, type Store, type StoreAddress, StoreError } from './store-client.ts';
+import type { StoreAddress } from './embedded/store-address.ts';
+import { openStore, type Store, StoreError } from './store-client.ts';
 import { startStoreProcess } from './store-process.ts';
 
 export interface CurrentStore {
@@ -27,7 +28,7 @@ export function openCurrentStore(config: SinkConfig, log: Logger): CurrentStore 
       dataDir,
       log,
       logLevel,
-      onOpen: (endpoint) => slot.open(endpoint),
+      onOpen: (address) => slot.open(address),
       onAway: (why) => slot.leave(why),
     });
     return slot.as(child.ended, () => child.stop());

@@ -21,7 +21,7 @@ export interface IntakeOptions {
   readonly log: Logger;
 }
 
-const BUCKET = 'FLOWTAG_SINK';
+export const BUCKET = 'FLOWTAG_SINK';
 /** Both kinds of the stream: it holds nothing else. */
 const FILTER = 'flowtag.>';
 /** Blocks of 10k rows keep the store's cost a row low; half a second is how long a row may be invisible to look-ups. */

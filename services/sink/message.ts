@@ -1,5 +1,5 @@
 // One message of the stream to rows of a table, or to the reason why it is set aside. Pure.
-import { SCHEMA_HEADER } from '../../schemas/codec.ts';
+import { REPLAY_HEADER, SCHEMA_HEADER } from '../../schemas/codec.ts';
 import { decodeRows, FLOW_FIELDS, FLOW_SCHEMA, REQUEST_FIELDS, REQUEST_SCHEMA } from '../../schemas/rows.ts';
 import type { Part } from './block.ts';
 import { misfit, type Row } from './row-binary.ts';
@@ -9,9 +9,6 @@ export type Refused = {
   readonly reason: 'unknown_schema' | 'malformed' | 'unstorable';
   readonly problem: string;
 };
-
-/** Set by a correlator on what it publishes after a take-over: another may have published it before. */
-export const REPLAY_HEADER = 'Flowtag-Replay';
 
 export interface Incoming {
   readonly schema: string;

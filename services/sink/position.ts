@@ -1,6 +1,6 @@
 // How far the stream is stored, and how a new owner goes on. Pure.
 import { z } from 'zod';
-import { pack, unpack } from '../../schemas/codec.ts';
+import { decode, pack } from '../../schemas/codec.ts';
 import type { Boundary } from './block.ts';
 
 const position = z.object({
@@ -36,11 +36,8 @@ export function encodePosition(value: Position): Uint8Array {
 
 /** Undefined when the bytes are not one. */
 export function decodePosition(bytes: Uint8Array): Position | undefined {
-  try {
-    return position.safeParse(unpack(bytes)).data;
-  } catch {
-    return undefined;
-  }
+  const decoded = decode(position, bytes);
+  return typeof decoded === 'string' ? undefined : decoded;
 }
 
 export function planStart(known: Position | undefined, stream: StreamState): Start {

@@ -1,6 +1,6 @@
 // Look-ups as SQL and parameters. Pure. Rows come oldest first, the cells of one in the order of `selectColumns`.
 import type { Endpoint, FlowsQuery, LookupQuery } from '../../schemas/api.ts';
-import { formatAddress, parseAddress } from './ip-address.ts';
+import { formatAddress, parseAddress } from '../../schemas/ip-address.ts';
 import { selectColumns } from './row-binary.ts';
 import { ENDS, endHash, FLOWS, TABLES, type Table } from './schema.ts';
 
@@ -106,7 +106,7 @@ function isPeer(end: number): string {
 function endOf(end: Endpoint): Endpoint | string {
   const bytes = parseAddress(end.address);
   if (!bytes) return `${end.address} is not an IP address`;
-  return { address: formatAddress(Buffer.from(bytes).toString('hex')), port: end.port };
+  return { address: formatAddress(bytes), port: end.port };
 }
 
 function clamp(ns: bigint): bigint {

@@ -1,6 +1,7 @@
 // Which column holds which field: THE table of the store. Its DDL, its row encoding and its queries are derived from it. Pure.
-// Structure as measured: ordered by five-minute bucket, service, path and time; bloom filters instead of second orders;
-// a partition a day, so that what expires is dropped whole.
+// Ordered by five-minute bucket, service, path and time, so that recent rows lie together and repeated text compresses;
+// bloom filters instead of second orders, which would store each row again; a partition a day, so that what expires is
+// dropped whole.
 import { type FinishedRequest, FLOW_FIELDS, type Flow, REQUEST_FIELDS } from '../../schemas/rows.ts';
 import {
   address,

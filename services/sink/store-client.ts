@@ -2,18 +2,13 @@
 import { Readable } from 'node:stream';
 import { type ClickHouseClient, ClickHouseError, ClickHouseLogLevel, createClient } from '@clickhouse/client';
 import { FlowtagError } from '../runtime/errors.ts';
+import type { StoreAddress } from './embedded/store-address.ts';
 import { existingIds, storedUpto } from './queries.ts';
 import { insertColumns } from './row-binary.ts';
 import { alterRetention, createTable, TABLES, type Table, ttl } from './schema.ts';
 
 /** The store did not do what was asked; `code` is STORE_AWAY when it was not reached, STORE_FAILED when it refused. */
 export class StoreError extends FlowtagError {}
-
-export interface StoreAddress {
-  readonly url: string;
-  readonly user: string;
-  readonly password: string;
-}
 
 export type Params = Readonly<Record<string, string | number | bigint>>;
 export type Cells = readonly (string | number)[];

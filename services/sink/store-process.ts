@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FlowtagError } from '../runtime/errors.ts';
 import type { Logger } from '../runtime/log.ts';
-import { type Endpoint, readEndpoint } from './embedded/endpoint-file.ts';
+import { readStoreAddress, type StoreAddress } from './embedded/store-address.ts';
 
 export interface StoreProcess {
   /** Resolves when the child was stopped; rejects when starting it again cannot help. */
@@ -18,7 +18,7 @@ export interface StoreProcessOptions {
   readonly log: Logger;
   readonly logLevel: string;
   /** A store answers at this address from now on. */
-  readonly onOpen: (endpoint: Endpoint) => Promise<void>;
+  readonly onOpen: (address: StoreAddress) => Promise<void>;
   /** There is none from now on. */
   readonly onAway: (why: string) => void;
 }
@@ -34,7 +34,7 @@ export function startStoreProcess(options: StoreProcessOptions): StoreProcess {
 class SupervisedStore implements StoreProcess {
   readonly ended: Promise<void>;
   private readonly options: StoreProcessOptions;
-  private readonly endpointPath: string;
+  private readonly addressPath: string;
   private readonly stopping = new AbortController();
   private child: ChildProcess | undefined;
   private failures = 0;
@@ -43,7 +43,7 @@ class SupervisedStore implements StoreProcess {
     this.options = options;
     const dir = resolve(options.dataDir, 'store');
     mkdirSync(dir, { recursive: true, mode: 0o700 });
-    this.endpointPath = join(dir, 'endpoint.json');
+    this.addressPath = join(dir, 'endpoint.json');
     this.ended = this.supervise();
     // Whoever awaits it sees the error; until then it is not an unhandled one.
     this.ended.catch(() => {});
@@ -95,10 +95,10 @@ class SupervisedStore implements StoreProcess {
   private async awaitOpen(pid: number, gone: AbortSignal): Promise<void> {
     const { log, onOpen } = this.options;
     while (!gone.aborted) {
-      const endpoint = readEndpoint(this.endpointPath);
-      if (endpoint?.pid === pid) {
+      const address = readStoreAddress(this.addressPath);
+      if (address?.pid === pid) {
         try {
-          await onOpen(endpoint);
+          await onOpen(address);
           this.failures = 0;
           return;
         } catch (error) {
@@ -113,7 +113,7 @@ class SupervisedStore implements StoreProcess {
   /** With `setpriv` the kernel kills the child when the sink dies, however it dies; without, it outlives a kill -9. */
   private async spawn(): Promise<ChildProcess | undefined> {
     const command = [...process.execArgv, process.argv[1]!, 'store'];
-    command.push('--data-dir', this.options.dataDir, '--port-file', this.endpointPath);
+    command.push('--data-dir', this.options.dataDir, '--port-file', this.addressPath);
     command.push('--log-level', this.options.logLevel);
     const bound = ['--pdeathsig', 'KILL', '--', process.execPath, ...command];
     return (await started('setpriv', bound)) ?? (await started(process.execPath, command));

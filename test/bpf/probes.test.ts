@@ -16,6 +16,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { FLAG, VIA } from '../../schemas/events.ts';
+import { storedPath } from '../../schemas/request-path.ts';
 import { Capture } from '../support/capture.ts';
 import { type Downstream, type Running, startDemo, startDownstream, targetPath } from '../support/targets.ts';
 
@@ -133,8 +134,8 @@ describe('on the demo', () => {
   test('the query stays out unless asked for; a long path is cut and marked', async () => {
     const long = `/health/${'a'.repeat(400)}`;
     await get(demo, `${long}?secret=1`);
-    await capture.until(() => capture.ends.some(({ id }) => id === startOf(long.slice(0, 256))?.id));
-    expect(startOf(long.slice(0, 256))).toMatchObject({ query: '', flags: FLAG.pathTruncated });
+    await capture.until(() => capture.ends.some(({ id }) => id === startOf(storedPath(long))?.id));
+    expect(startOf(storedPath(long))).toMatchObject({ query: '', flags: FLAG.pathTruncated });
   });
 
   test('processes that are not targets are not seen', async () => {
@@ -170,6 +171,37 @@ test('a ring that is too small loses events and counts every one of them', async
   } finally {
     await capture.close();
     await demo.stop();
+  }
+});
+
+test('when the map of contexts is full, connections say so; a killed process gives its room back', async () => {
+  const capture = await Capture.open({ maxContexts: 16 });
+  try {
+    const demo = await startDemo(downstream);
+    await capture.attach(targetPath('demo'));
+    const slow = Array.from({ length: 40 }, (_, i) => get(demo, `/work/full-${i}?sleepMs=300`));
+    await Promise.all(slow);
+    await capture.until(() => capture.connects.length === 40);
+    const without = capture.connects.filter(({ requestId }) => requestId === 0);
+    expect(without.length).toBeGreaterThan(0);
+    expect(without.every(({ flags }) => flags === FLAG.mapFull)).toBe(true);
+
+    const hanging = Array.from({ length: 20 }, () =>
+      get(demo, '/work/hang?sleepMs=5000').catch(() => undefined),
+    );
+    await capture.until(() => capture.starts.filter(({ path }) => path === '/work/hang').length === 20);
+    process.kill(demo.pid, 'SIGKILL');
+    await Promise.all(hanging);
+    const next = await startDemo(downstream);
+    await get(next, '/echo/room-again');
+    await capture.until(() => capture.connects.some(({ pid }) => pid === next.pid));
+    expect(capture.connects.find(({ pid }) => pid === next.pid)).toMatchObject({
+      via: VIA.lineage,
+      flags: 0,
+    });
+    await next.stop();
+  } finally {
+    await capture.close();
   }
 });
 

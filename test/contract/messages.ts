@@ -8,7 +8,6 @@ import {
   FLOW_COLUMNS,
   FLOW_FIELDS,
   type Flow,
-  REQUEST_COLUMNS,
   REQUEST_FIELDS,
 } from '../../schemas/rows.ts';
 import type { Status } from '../../schemas/status.ts';
@@ -89,7 +88,7 @@ export const FLOW = {
 } satisfies Flow;
 
 export const REQUEST = {
-  ...(Object.fromEntries(REQUEST_COLUMNS.map((name) => [name, null])) as FinishedRequest),
+  ...(Object.fromEntries(Object.keys(REQUEST_FIELDS).map((name) => [name, null])) as FinishedRequest),
   'flowtag.request.id': String(REQUEST_ID),
   time: HEAD.uptoNs,
   'host.name': HEAD.host,

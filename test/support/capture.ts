@@ -11,6 +11,7 @@ export interface CaptureOptions {
   readonly uprobes?: 'auto' | 'multi' | 'perf';
   readonly ringBytes?: number;
   readonly captureQuery?: boolean;
+  readonly maxContexts?: number;
   /** Read the ring only when told to. */
   readonly held?: boolean;
 }
@@ -38,6 +39,7 @@ export interface ConnectRow {
   readonly netns: number;
   readonly via: number;
   readonly depth: number;
+  readonly flags: number;
 }
 
 export class Capture {
@@ -53,6 +55,7 @@ export class Capture {
       objectPath: objectPath(),
       ringBytes: options.ringBytes ?? 1 << 20,
       captureQuery: options.captureQuery ?? false,
+      maxContexts: options.maxContexts ?? 1_024,
       uprobes: options.uprobes ?? 'auto',
     });
     const capture = new Capture(probes);
@@ -128,6 +131,7 @@ export class Capture {
           netns: c.netns[row]!,
           via: c.via[row]!,
           depth: c.depth[row]!,
+          flags: c.flags[row]!,
         });
       } else if (batch.rows.type[row] === REQUEST_START) {
         const c = batch.rows;

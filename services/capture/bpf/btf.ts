@@ -12,7 +12,6 @@ export interface Layout {
 const BTF_MAGIC = 0xeb9f;
 const KIND = {
   int: 1,
-  ptr: 2,
   array: 3,
   struct: 4,
   union: 5,

@@ -9,9 +9,9 @@ import { z } from 'zod';
 import { sharedOptions } from '../../runtime/config.ts';
 import { startService } from '../../runtime/lifecycle.ts';
 import type { Logger } from '../../runtime/log.ts';
-import { writeEndpoint } from './endpoint-file.ts';
 import { openEngine } from './engine.ts';
 import { createFront } from './front.ts';
+import { writeStoreAddress } from './store-address.ts';
 
 const options = z.object({
   ...sharedOptions,
@@ -29,7 +29,7 @@ export function main(argv: readonly string[]): Promise<number> {
 
 async function serve(config: z.infer<typeof options>, log: Logger, signal: AbortSignal): Promise<void> {
   const dir = resolve(config.dataDir, 'store');
-  const endpointPath = resolve(config.portFile ?? join(dir, 'endpoint.json'));
+  const addressPath = resolve(config.portFile ?? join(dir, 'endpoint.json'));
   const engine = await openEngine(join(dir, 'data'));
   // The lock of the data directory is held: what an earlier process left here is nobody's.
   const spoolDir = join(dir, 'spool');
@@ -41,10 +41,10 @@ async function serve(config: z.infer<typeof options>, log: Logger, signal: Abort
   await once(front, 'listening');
   const { port } = front.address() as AddressInfo;
   const url = `http://127.0.0.1:${port}`;
-  writeEndpoint(endpointPath, { pid: process.pid, url, user: 'flowtag', password });
+  writeStoreAddress(addressPath, { pid: process.pid, url, user: 'flowtag', password });
   log.info({ url, dir, engine: engine.version }, 'store open');
   if (!signal.aborted) await once(signal, 'abort');
-  rmSync(endpointPath, { force: true });
+  rmSync(addressPath, { force: true });
   front.close();
   front.closeAllConnections();
   engine.close();

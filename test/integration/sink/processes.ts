@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Endpoint, readEndpoint } from '../../../services/sink/embedded/endpoint-file.ts';
+import { type RunningStore, readStoreAddress } from '../../../services/sink/embedded/store-address.ts';
 
 const ENTRY = join(import.meta.dirname, 'flowtag.ts');
 
@@ -54,17 +54,17 @@ export function temporaryDir(): { dir: string; remove: () => void } {
   return { dir, remove: () => rmSync(dir, { recursive: true, force: true }) };
 }
 
-export async function startStore(dataDir: string): Promise<Running & { readonly endpoint: Endpoint }> {
+export async function startStore(dataDir: string): Promise<Running & { readonly address: RunningStore }> {
   const running = run('store', ['--data-dir', dataDir]);
-  const endpoint = await storeEndpoint(dataDir, running);
-  return { ...running, endpoint };
+  const address = await storeAddress(dataDir, running);
+  return { ...running, address };
 }
 
-export function storeEndpoint(dataDir: string, running?: Running): Promise<Endpoint> {
+export function storeAddress(dataDir: string, running?: Running): Promise<RunningStore> {
   return until('the store to open', () => {
     if (running && running.child.exitCode !== null) throw new Error(`store ended:\n${running.log()}`);
-    const endpoint = readEndpoint(join(dataDir, 'store/endpoint.json'));
-    return running && endpoint?.pid !== running.pid ? undefined : endpoint;
+    const address = readStoreAddress(join(dataDir, 'store/endpoint.json'));
+    return running && address?.pid !== running.pid ? undefined : address;
   });
 }
 

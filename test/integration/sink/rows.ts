@@ -1,5 +1,5 @@
 // Synthetic flows and requests, like those a correlator makes.
-import { type FinishedRequest, FLOW_COLUMNS, type Flow, REQUEST_COLUMNS } from '../../../schemas/rows.ts';
+import { type FinishedRequest, FLOW_COLUMNS, type Flow, REQUEST_FIELDS } from '../../../schemas/rows.ts';
 
 export const BASE_NS = BigInt(Date.now() - 60_000) * 1_000_000n;
 
@@ -8,7 +8,7 @@ export function emptyFlow(): Flow {
 }
 
 export function emptyRequest(): FinishedRequest {
-  return Object.fromEntries(REQUEST_COLUMNS.map((column) => [column, null])) as FinishedRequest;
+  return Object.fromEntries(Object.keys(REQUEST_FIELDS).map((column) => [column, null])) as FinishedRequest;
 }
 
 export const hexOf = (n: number, digits = 32): string => n.toString(16).padStart(digits, '0');

@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { pino } from 'pino';
+import type { TestContext } from 'vitest';
 import { API_SCHEMA, apiReply } from '../../../schemas/api.ts';
 import { pack, unpack } from '../../../schemas/codec.ts';
 import {
@@ -15,12 +16,21 @@ import {
   REQUEST_SCHEMA,
 } from '../../../schemas/rows.ts';
 import { type Status, status } from '../../../schemas/status.ts';
-import { apiSubject, flowSubject, requestSubject, STATUS_SUBJECTS } from '../../../schemas/subjects.ts';
+import {
+  apiSubject,
+  FLOW_STREAM,
+  flowSubject,
+  requestSubject,
+  STATUS_SUBJECTS,
+} from '../../../schemas/subjects.ts';
 import { type Bus, connectBus, type Outbound, type Publisher } from '../../../services/runtime/bus.ts';
 import { provisionStreams } from '../../../services/runtime/bus-streams.ts';
+import { POSITION_KEY } from '../../../services/sink/commit.ts';
+import { BUCKET } from '../../../services/sink/intake.ts';
+import { decodePosition } from '../../../services/sink/position.ts';
 import { openStore } from '../../../services/sink/store-client.ts';
 import { startNatsServer } from '../../support/nats-server.ts';
-import { type Running, run, storeEndpoint, temporaryDir, until } from './processes.ts';
+import { type Running, run, storeAddress, temporaryDir, until } from './processes.ts';
 
 export interface Setup {
   readonly bus: Bus;
@@ -32,7 +42,9 @@ export interface Setup {
   requests(rows: readonly FinishedRequest[]): void;
   /** Rows and distinct ids in a table. */
   counts(table: 'flows' | 'requests'): Promise<{ rows: number; ids: number }>;
-  /** Waits until that many distinct ids are stored, then a little more for what must not come. */
+  /** Sequence of the first message that is not stored for good, as the sink wrote it; 0 while there is none. */
+  position(): Promise<number>;
+  /** Waits until that many distinct ids are stored, and then for all that the stream holds: what must not come too. */
   stored(
     table: 'flows' | 'requests',
     ids: number,
@@ -42,6 +54,16 @@ export interface Setup {
   latest(): Status | undefined;
   storePid(): number;
   close(): Promise<void>;
+}
+
+/** Closed when the test ends. */
+export async function setUpFor(
+  { onTestFinished }: TestContext,
+  options: { dataDir?: string } = {},
+): Promise<Setup> {
+  const setup = await setUp(options);
+  onTestFinished(() => setup.close());
+  return setup;
 }
 
 export async function setUp(options: { dataDir?: string } = {}): Promise<Setup> {
@@ -84,7 +106,7 @@ export async function setUp(options: { dataDir?: string } = {}): Promise<Setup> 
     requests: (rows) =>
       send(requestSubject('node-a', 'orders'), REQUEST_SCHEMA, encodeRows(REQUEST_FIELDS, rows), rows.length),
     async counts(table) {
-      const store = openStore(await storeEndpoint(dataDir));
+      const store = openStore(await storeAddress(dataDir));
       try {
         const id = table === 'flows' ? 'flow_id' : 'request_id';
         const [row] = await store.query(`SELECT count(), uniqExact(${id}) FROM ${table}`, {});
@@ -93,13 +115,21 @@ export async function setUp(options: { dataDir?: string } = {}): Promise<Setup> 
         await store.close();
       }
     },
+    async position() {
+      const { created } = await bus.streamState(FLOW_STREAM);
+      const known = await (await bus.positions(BUCKET)).get(POSITION_KEY);
+      const position = known && decodePosition(known.value);
+      return position?.created === created ? position.next : 0;
+    },
     async stored(table, ids, timeoutMs = 60_000) {
       const counts = () => setup.counts(table).catch(() => ({ rows: -1, ids: -1 }));
       const enough = async () => (await counts()).ids >= ids;
       await until(`${ids} ${table}`, enough, timeoutMs).catch(async (error) => {
         throw new Error(`${error.message}, got ${JSON.stringify(await counts())}\n${sinks.at(-1)?.log()}`);
       });
-      await new Promise((resolve) => setTimeout(resolve, 800));
+      await publisher.flush(20_000);
+      const { lastSeq } = await bus.streamState(FLOW_STREAM);
+      await until('the position', async () => (await setup.position()) > lastSeq, timeoutMs);
       return counts();
     },
     async ask(verb, query, schema = API_SCHEMA) {

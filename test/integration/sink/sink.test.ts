@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, onTestFinished, test } from 'vitest';
 import { deadLetterSubject } from '../../../schemas/subjects.ts';
-import { run, startStore, storeEndpoint, temporaryDir, until } from './processes.ts';
+import { run, startStore, storeAddress, temporaryDir, until } from './processes.ts';
 import { BASE_NS, flow, hexOf, request } from './rows.ts';
 import { type Setup, setUp } from './sink-setup.ts';
 
@@ -137,8 +137,8 @@ describe('other ways to start', () => {
     setup = await setUp();
     const store = await startStore(setup.dataDir);
     const passwordFile = join(setup.dataDir, 'password');
-    writeFileSync(passwordFile, `${store.endpoint.password}\n`);
-    const { url, user } = store.endpoint;
+    writeFileSync(passwordFile, `${store.address.password}\n`);
+    const { url, user } = store.address;
     const own = temporaryDir();
     onTestFinished(own.remove);
     const sink = run('sink', [
@@ -163,7 +163,7 @@ describe('other ways to start', () => {
     const own = temporaryDir();
     onTestFinished(own.remove);
     const sink = run('sink', ['--server', 'nats://127.0.0.1:9', '--data-dir', own.dir]);
-    const { pid } = await storeEndpoint(own.dir);
+    const { pid } = await storeAddress(own.dir);
     expect(await sink.end('SIGTERM')).toBe(0);
     expect(() => process.kill(pid, 0)).toThrow();
   });

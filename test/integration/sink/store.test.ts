@@ -7,7 +7,7 @@ import {
   FLOW_COLUMNS,
   FLOW_FIELDS,
   type Flow,
-  REQUEST_COLUMNS,
+  REQUEST_FIELDS,
 } from '../../../schemas/rows.ts';
 import { flowsQuery, lookupQuery } from '../../../services/sink/queries.ts';
 import {
@@ -29,7 +29,7 @@ let blocks = 0;
 
 beforeAll(async () => {
   process = await startStore(dir);
-  store = openStore(process.endpoint);
+  store = openStore(process.address);
   await store.ensureSchema(7);
 });
 afterAll(async () => {
@@ -140,7 +140,7 @@ describe('round trip', () => {
     ];
     const sorted = [...rows].sort((a, b) => (a['flowtag.request.id']! < b['flowtag.request.id']! ? -1 : 1));
     expect(await back(rows)).toEqual(sorted);
-    expect(Object.keys(sorted[0]!)).toEqual([...REQUEST_COLUMNS]);
+    expect(Object.keys(sorted[0]!)).toEqual(Object.keys(REQUEST_FIELDS));
   });
 
   test('every digit of a time, the extremes, and addresses in their canonical text', async () => {

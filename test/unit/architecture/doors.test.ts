@@ -21,7 +21,9 @@ const MAY_READ_ENVIRONMENT = ['services/runtime/config.ts', 'bin/', 'infra/'];
 /** Values in, values out. What they import must be pure as well, so only the cores need a name here. */
 const PURE = [
   'schemas/',
+  'services/runtime/bus-subject.ts',
   'services/runtime/bus-window.ts',
+  'services/runtime/server-url.ts',
   'services/capture/bpf/btf.ts',
   'services/capture/event-decoder.ts',
   'services/capture/go/',
@@ -46,8 +48,7 @@ const PURE = [
   'services/sink/schema.ts',
 ];
 const NOT_PURE = ['services/capture/go/read-go-binary.ts', 'services/capture/go/is-go-http-server.ts'];
-// node:net tells address families apart (isIP); its sockets are on the list of what is impure.
-const PURE_MODULES = /^(zod|msgpackr|node:(buffer|crypto|net|util))$/;
+const PURE_MODULES = /^(zod|msgpackr|node:(buffer|crypto|util))$/;
 const IMPURE =
   /\bDate\.now\b|\bnew Date\(\)|\bperformance\.|\bset(Timeout|Interval|Immediate)\b|\bMath\.random\b|\brandom(UUID|Bytes)\b|\bconsole\.|\b(createConnection|createServer|new Socket)\b|(?<!['".\w])process\.(argv|cwd|env|hrtime|kill|on|std\w+)\b/;
 

@@ -57,6 +57,7 @@ function discover(...targets: (string | Target)[]): Discovery {
     executables: new Executables(kernel, false),
     listProcesses: async () => [...host.processes].map(([pid, { executable }]) => ({ pid, executable })),
     addTarget: (pid, binary) => log.push(`pid ${pid} is ${binary}`),
+    removeTarget: (pid) => log.push(`pid ${pid} is none`),
     onProcesses: () => undefined,
     onAttached: ({ path, index }, target) => log.push(`attached ${path} as ${index} for ${target.text}`),
     onDetached: ({ path }) => log.push(`detached ${path}`),
@@ -129,7 +130,7 @@ describe('discovery', () => {
     await scanned(discovery);
     expect(discovery.notes).toEqual([]);
     host.processes.delete(7);
-    expect(await scanned(discovery, 3)).toEqual(['refused 7: no such process']);
+    expect(await scanned(discovery, 3)).toEqual(['pid 7 is none', 'refused 7: no such process']);
     expect(discovery.notes).toEqual(['7: no such process']);
   });
 
@@ -165,7 +166,7 @@ describe('discovery', () => {
     expect(await scanned(discovery)).toEqual(['attached /opt/app as 1 for /opt/app', 'pid 8 is 1']);
     expect(await scanned(discovery, 100)).toEqual([]);
     host.processes.delete(7);
-    expect(await scanned(discovery, 59)).toEqual([]);
+    expect(await scanned(discovery, 59)).toEqual(['pid 7 is none']);
     expect(await scanned(discovery)).toEqual(['detached /opt/app']);
     expect(kernel.attached.size).toBe(1);
   });
@@ -175,8 +176,8 @@ describe('discovery', () => {
     host.run(7, '/opt/app');
     const discovery = discover('/opt/*');
     await scanned(discovery);
-    host.run(7, '/bin/sh');
-    expect(await scanned(discovery, 30)).toEqual([]);
+    host.run(7, '/bin/sh'); // the same process, running something else now
+    expect(await scanned(discovery, 30)).toEqual(['pid 7 is none']);
     host.processes.delete(7);
     await scanned(discovery);
     host.run(7, '/opt/app');

@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { FLAG, VIA } from '../../../schemas/events.ts';
 import type { Layout } from '../../../services/capture/bpf/btf.ts';
 import { readLayout } from '../../../services/capture/bpf/btf.ts';
 import * as generated from '../../../services/capture/bpf/layout.gen.ts';
@@ -102,3 +103,15 @@ function bpftoolTypes(): readonly BtfType[] | undefined {
     throw error;
   }
 }
+
+describe('the numbers that events carry unmapped', () => {
+  it('mean the same in the kernel and on the bus', () => {
+    const kernel = (names: object) => Object.values(names).sort((a, b) => a - b);
+    expect(kernel(generated.VIA)).toEqual(kernel(VIA));
+    expect(kernel(generated.EVENT_FLAG)).toEqual(kernel(FLAG));
+    expect(generated.VIA.VIA_POOLED).toBe(VIA.pooled);
+    expect(generated.VIA.VIA_DIAL).toBe(VIA.dial);
+    expect(generated.EVENT_FLAG.FLAG_MAP_FULL).toBe(FLAG.mapFull);
+    expect(generated.EVENT_FLAG.FLAG_PATH_TRUNCATED).toBe(FLAG.pathTruncated);
+  });
+});

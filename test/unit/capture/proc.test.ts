@@ -1,8 +1,11 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync, realpathSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   containerId,
+  cutName,
   listProcesses,
   readBootId,
   readProcess,
@@ -63,6 +66,34 @@ describe('the name of a service', () => {
   });
 });
 
+describe('a long name', () => {
+  it.each([
+    ['a'.repeat(255), 255],
+    ['a'.repeat(5_000), 255],
+    ['\u00e4'.repeat(5_000), 254],
+    ['\u20ac'.repeat(5_000), 255],
+    [`a${'\u{1f600}'.repeat(100)}`, 253],
+    ['', 0],
+  ])('is cut between characters: %#', (name, bytes) => {
+    expect(name.startsWith(cutName(name))).toBe(true);
+    expect(Buffer.byteLength(cutName(name))).toBe(bytes);
+  });
+
+  it('is cut to 255 bytes at most and to no fewer than fit, property', () => {
+    const long = fc.string({ unit: 'binary', minLength: 60, maxLength: 400 });
+    fc.assert(
+      fc.property(long, (name) => {
+        const cut = cutName(name);
+        const next = String.fromCodePoint(name.codePointAt(cut.length) ?? 0);
+        expect(name.startsWith(cut)).toBe(true);
+        expect(Buffer.from(cut).toString()).toBe(cut);
+        expect(Buffer.byteLength(cut)).toBeLessThanOrEqual(255);
+        if (cut !== name) expect(Buffer.byteLength(cut + next)).toBeGreaterThan(255);
+      }),
+    );
+  });
+});
+
 describe('the id of a container', () => {
   it.each([
     [
@@ -104,6 +135,16 @@ describe('/proc of this machine', () => {
     const ageMs = Number(BigInt(Date.now()) - facts.creationTimeNs / 1_000_000n);
     expect(Math.abs(ageMs - process.uptime() * 1000)).toBeLessThan(5_000);
     expect(readProcess(2 ** 22 + 1, bootNs)).toBeUndefined();
+  });
+
+  it('bounds the name that a process gives itself', async () => {
+    const child = spawn('sleep', ['60'], { env: { OTEL_SERVICE_NAME: '\u00e4'.repeat(5_000) } });
+    try {
+      await once(child, 'spawn');
+      await expect.poll(() => readProcess(child.pid!, 0n)?.serviceName).toBe('\u00e4'.repeat(127));
+    } finally {
+      child.kill('SIGKILL');
+    }
   });
 
   it('names the boot', async () => {

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { lookupQuery } from '../../../schemas/api.ts';
-import { canonicalAddress, formatEndpoint, parseEndpoint } from '../../../services/cli/endpoint.ts';
+import { formatAddress, formatEndpoint, parseAddress } from '../../../schemas/ip-address.ts';
+import { parseEndpoint } from '../../../services/cli/endpoint.ts';
 import { describeKey, parseLookupKey } from '../../../services/cli/lookup-key.ts';
 import { parseDuration, parseTime } from '../../../services/cli/time-argument.ts';
 import { clockTime, elapsed, localDateTime, rfc3339 } from '../../../services/cli/time-text.ts';
@@ -44,7 +45,7 @@ describe('endpoint', () => {
   it('reads back what it prints', () => {
     fc.assert(
       fc.property(fc.oneof(fc.ipV4(), fc.ipV6()), fc.integer({ min: 1, max: 65_535 }), (raw, port) => {
-        const address = canonicalAddress(raw);
+        const address = formatAddress(parseAddress(raw)!);
         expect(parseEndpoint(formatEndpoint(address, port))).toEqual({ address, port });
       }),
     );

@@ -104,6 +104,24 @@ describe('status board', () => {
     ]);
   });
 
+  it('says no note again that is repeated, and forgets those that are not', () => {
+    const board = new StatusBoard();
+    const lasting = Array.from({ length: 100 }, (_, n) => `pid ${n}: not Go`);
+    expect(board.accept(beat('capture', 'ready', lasting), 0)).toHaveLength(100);
+    for (let n = 0; n < 2_000; n++) {
+      expect(board.accept(beat('sink', 'ready', [`note ${n}`]), n)).toEqual([`sink: note ${n}`]);
+      if (n % 100 === 0) expect(board.accept(beat('capture', 'ready', lasting), n)).toEqual([]);
+    }
+    expect(board.accept(beat('sink', 'ready', ['note 0']), 9)).toEqual(['sink: note 0']);
+  });
+
+  it('says a bounded number of notes, each once, however many a heartbeat has', () => {
+    const board = new StatusBoard();
+    const many = Array.from({ length: 5_000 }, (_, n) => `pid ${n}: not Go`);
+    expect(board.accept(beat('capture', 'ready', many), 0)).toHaveLength(100);
+    expect(board.accept(beat('capture', 'ready', many), 1)).toEqual([]);
+  });
+
   it('waits for ready, and five seconds for better than degraded', () => {
     const board = new StatusBoard();
     const waiting = (nowMs: number) => board.waitingFor(['sink', 'capture'], nowMs);

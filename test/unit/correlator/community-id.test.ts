@@ -39,8 +39,14 @@ describe('communityId', () => {
     ['1:2:3:4:5:6:7:8::', '::1'],
     ['fe80::1%eth0', '::1'],
     ['host', '10.0.0.1'],
+    ['010.0.0.1', '10.0.0.2'],
+    ['1.2.3.4::1', '::1'],
   ])('is null for %s and %s', (local, peer) => {
     expect(communityId(local, 1, peer, 2)).toBeNull();
+  });
+
+  it('takes an IPv4-mapped address for what it is on the wire', () => {
+    expect(communityId('::ffff:10.0.0.1', 1, '10.0.0.2', 2)).toBe(communityId('10.0.0.1', 1, '10.0.0.2', 2));
   });
 
   it('agrees with a plain implementation, in both directions', () => {

@@ -1,7 +1,5 @@
-import { pino } from 'pino';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { FlowControl } from '../../../services/correlator/flow-control.ts';
-import { SampledLog } from '../../../services/correlator/sampled-log.ts';
 
 beforeEach(() => {
   vi.useFakeTimers();
@@ -31,23 +29,4 @@ it('stops reading above half of the queue and goes on below a quarter', () => {
   expect(control.holding).toBe(true);
   control.close();
   expect(vi.getTimerCount()).toBe(0);
-});
-
-it('logs the first of each kind, then one a minute with the number left out', () => {
-  const lines: { kind: string; unlogged: number }[] = [];
-  const sampled = new SampledLog(pino({}, { write: (line) => void lines.push(JSON.parse(line)) }));
-  for (const [kind, nowMs] of [
-    ['a', 0],
-    ['a', 1],
-    ['b', 2],
-    ['a', 59_999],
-    ['a', 60_000],
-    ['a', 60_001],
-  ] as const)
-    sampled.warn(kind, { kind }, 'set aside', nowMs);
-  expect(lines.map(({ kind, unlogged }) => [kind, unlogged])).toEqual([
-    ['a', 0],
-    ['b', 0],
-    ['a', 2],
-  ]);
 });

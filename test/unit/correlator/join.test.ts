@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { FLAG, SOCKET_CLOSE, SOCKET_CONNECT, SOCKET_USE, VIA } from '../../../schemas/events.ts';
-import { FLOW_COLUMNS, REQUEST_COLUMNS } from '../../../schemas/rows.ts';
+import { FLOW_COLUMNS, REQUEST_FIELDS } from '../../../schemas/rows.ts';
 import type { BootState } from '../../../services/correlator/boot-state.ts';
 import { Join, type JoinLimits } from '../../../services/correlator/join.ts';
 import { batch, end, type Head, type Row, start } from './batches.ts';
@@ -179,7 +179,7 @@ describe('Join', () => {
     // The drain publishes uprobes first: the end is seen before the connections that preceded it.
     expect(accept({ kind: 'uprobe', uptoNs: 20n }, [start(7, 5n), end(7, 15n, 503)]).requests).toEqual([]);
     const { requests } = accept({ kind: 'kprobe', uptoNs: 20n }, [connect(1, 7), connect(2, 7)]);
-    expect(Object.keys(requests[0]!)).toEqual(REQUEST_COLUMNS);
+    expect(Object.keys(requests[0]!)).toEqual(Object.keys(REQUEST_FIELDS));
     expect(requests).toHaveLength(1);
     expect(requests[0]).toMatchObject({
       'flowtag.request.id': `${BOOT_PREFIX}0000000000000007`,

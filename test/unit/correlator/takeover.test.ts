@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { pack } from '../../../schemas/codec.ts';
+import { BatchSequence } from '../../../services/correlator/batch-sequence.ts';
 import {
   type Checkpoint,
   decodeCheckpoint,
@@ -70,6 +71,68 @@ describe('checkpoint', () => {
     // The newest are kept; the others are known to have been there.
     expect(decoded.join.carried.at(-1)!.id).toBe(2_000);
     expect(decoded.join.boots[0]!.fallenId).toBe(overflow);
+  });
+
+  describe('of more boots than a message can hold', () => {
+    const position = { created: 'c1', emitFrom: 3, replayFrom: 3 };
+    const bootsOf = (name: string, missing: number) =>
+      Array.from({ length: 2_000 }, (_, i) => ({
+        host: `${name}${i}`,
+        boot: name,
+        watermarkNs: 1_763_000_000_000_000_000n,
+        fallenId: 2 ** 40 + i,
+        sequence: {
+          sinceNs: 1_763_000_000_000_000_000n,
+          last: 300_000,
+          floor: 1,
+          missing: Array.from({ length: missing }, (_, n): [number, number] => [
+            100_000 + 2 * n,
+            100_000 + 2 * n,
+          ]),
+        },
+      }));
+    const encoded = (boots: ReturnType<typeof bootsOf>) =>
+      encodeCheckpoint(position, () => ({ boots, carried: [], overflow: 5, evictedThrough: -1 }), 2_000);
+
+    it('the quietest lose what they miss, so that what comes late counts as uncertain', () => {
+      const boots = bootsOf('h', 64);
+      const { bytes, overflow, bootsCut } = encoded(boots);
+      expect(bytes.length).toBeLessThanOrEqual(768 * 1024);
+      expect(bytes.length).toBeGreaterThan(767 * 1024);
+      expect(overflow).toBe(5);
+      const { join } = decodeCheckpoint(bytes) as Checkpoint;
+      expect(join.boots.map(({ host }) => host)).toEqual(boots.map(({ host }) => host));
+      expect(join.boots.map(({ sequence }) => sequence.missing.length)).toEqual(
+        boots.map((_, i) => (i < bootsCut ? 0 : 64)),
+      );
+      expect(join.boots.slice(bootsCut)).toEqual(boots.slice(bootsCut));
+      const sequence = new BatchSequence();
+      sequence.restore(join.boots[0]!.sequence);
+      const { sinceNs } = boots[0]!.sequence;
+      expect([100_002, 100_126, 100_127, 300_001].map((seq) => sequence.accept(sinceNs, seq))).toEqual([
+        'uncertain',
+        'uncertain',
+        'repeat',
+        'next',
+      ]);
+    });
+
+    it('with the longest names, the quietest are forgotten', () => {
+      const boots = bootsOf('x'.repeat(250), 1);
+      const { bytes, bootsCut } = encoded(boots);
+      expect(bytes.length).toBeLessThanOrEqual(768 * 1024);
+      const { join } = decodeCheckpoint(bytes) as Checkpoint;
+      expect(join.boots.length).toBeGreaterThan(1_000);
+      expect(join.boots.at(-1)!.host).toBe(boots.at(-1)!.host);
+      expect(bootsCut).toBe(2_000); // each lost at least what it missed
+    });
+  });
+
+  it('lists the quietest boot first', () => {
+    const join = new Join({ windowNs: 60n, maxRequests: 10, maxBoots: 10, silentNs: 1_000n });
+    for (const [i, host] of ['a', 'b', 'a'].entries())
+      join.accept(host, batch({ kind: 'kprobe', host, seq: i + 1 }, []), i + 1);
+    expect(join.state(4, 10).boots.map(({ host }) => host)).toEqual(['b', 'a']);
   });
 
   it('carries only what began before the messages to be read again', () => {

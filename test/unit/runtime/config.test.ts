@@ -70,8 +70,17 @@ describe('loadConfig', () => {
   });
 
   it('ignores what is meant for other roles and other programs', () => {
-    const env = { FLOWTAG_SINK_STORE: 'x', FLOWTAG_CAPTURE_TARGET: 'y', HOME: '/root' };
+    const env = {
+      FLOWTAG_SINK_STORE: 'x',
+      FLOWTAG_CAPTURE_TARGET: 'y',
+      FLOWTAG_DOCTOR_TARGET: 'z',
+      HOME: '/root',
+    };
     expect(() => load([], env)).not.toThrow();
+  });
+
+  it('refuses prefixes that no role owns', () => {
+    expect(problems([], { FLOWTAG_UP_TARGET: 'x' }).message).toContain('FLOWTAG_UP_TARGET: no such variable');
   });
 
   it('knows the shared variables even when the role has no use for them', () => {

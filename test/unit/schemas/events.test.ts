@@ -55,20 +55,16 @@ describe('a batch of events', () => {
   });
 
   it.each<[string, Uint8Array, string]>([
-    ['another version', changed(UPROBE, { v: 2 }), 'envelope field v: '],
-    ['another kind', changed(UPROBE, { kind: 'xprobe' }), 'envelope field kind: '],
-    ['no host', changed(UPROBE, { host: '' }), 'envelope field host: '],
-    ['a sequence number below 1', changed(UPROBE, { seq: 0 }), 'envelope field seq: '],
-    ['a broken number of rows', changed(UPROBE, { n: 1.5 }), 'envelope field n: '],
-    ['too many rows', changed(UPROBE, { n: 65_536 }), 'envelope field n: '],
-    ['a time as a small number', changed(UPROBE, { uptoNs: 12 }), 'envelope field uptoNs: '],
-    ['a time before 1970', changed(UPROBE, { uptoNs: -1n }), 'envelope field uptoNs: '],
-    [
-      'a negative count',
-      changed(UPROBE, ledger({ captured: { socket: -1 } })),
-      'envelope field ledger.captured',
-    ],
-    ['columns that are no bytes', withColumn(UPROBE, 'type', [1, 1]), 'envelope field cols.type: '],
+    ['another version', changed(UPROBE, { v: 2 }), 'field v: '],
+    ['another kind', changed(UPROBE, { kind: 'xprobe' }), 'field kind: '],
+    ['no host', changed(UPROBE, { host: '' }), 'field host: '],
+    ['a sequence number below 1', changed(UPROBE, { seq: 0 }), 'field seq: '],
+    ['a broken number of rows', changed(UPROBE, { n: 1.5 }), 'field n: '],
+    ['too many rows', changed(UPROBE, { n: 65_536 }), 'field n: '],
+    ['a time as a small number', changed(UPROBE, { uptoNs: 12 }), 'field uptoNs: '],
+    ['a time before 1970', changed(UPROBE, { uptoNs: -1n }), 'field uptoNs: '],
+    ['a negative count', changed(UPROBE, ledger({ captured: { socket: -1 } })), 'field ledger.captured'],
+    ['columns that are no bytes', withColumn(UPROBE, 'type', [1, 1]), 'field cols.type: '],
     ['more rows than its columns', changed(UPROBE, { n: 3 }), 'column type is 2 bytes, not 3×1'],
     ['more processes than its table', changed(UPROBE, { processes: 2 }), 'column process.pid is 4 bytes'],
     [
@@ -77,7 +73,7 @@ describe('a batch of events', () => {
       'column goid is 15 bytes, not 2×8',
     ],
     ['a process that it does not describe', processes(UPROBE, 0, 1), 'row 1 names process 1, of 1'],
-    ['an array', pack([1, 2]), 'envelope field (whole): '],
+    ['an array', pack([1, 2]), 'field (whole): '],
     ['nothing', new Uint8Array(0), 'not MessagePack: '],
     ['more than one value', Buffer.concat([UPROBE, UPROBE]), 'not MessagePack: '],
   ])('is refused in words with %s', (_, bytes, problem) => {
@@ -89,7 +85,7 @@ describe('a batch of events', () => {
     const at = Buffer.from(UPROBE).indexOf(key) + key.length;
     const huge = Buffer.from('c709420100000000000000ff', 'hex'); // the big integer extension
     const bytes = Buffer.concat([UPROBE.subarray(0, at), huge, UPROBE.subarray(at + 9)]);
-    expect(decodeEvents(bytes)).toContain('envelope field uptoNs: ');
+    expect(decodeEvents(bytes)).toContain('field uptoNs: ');
   });
 
   it('cut short is refused at any length', () => {

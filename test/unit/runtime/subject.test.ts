@@ -1,0 +1,31 @@
+import { describe, expect, it } from 'vitest';
+import { eventSubject, flowSubject } from '../../../schemas/subjects.ts';
+import { isPublishable } from '../../../services/runtime/bus-subject.ts';
+
+describe('a subject', () => {
+  it.each([
+    'a',
+    'flowtag.ev.uprobe.3.h',
+    `${'a.'.repeat(511)}ab`,
+    eventSubject('kprobe', ''),
+    flowSubject('h', '\u00e4 b\n'),
+    flowSubject('h', '.'.repeat(255)),
+  ])('can be published on: %#', (subject) => {
+    expect(isPublishable(subject)).toBe(true);
+  });
+
+  it.each([
+    '',
+    '.',
+    'a.',
+    '.a',
+    'a..b',
+    'a b',
+    'a\tb',
+    'a\r\nb',
+    `${'a.'.repeat(512)}a`,
+    '\u00e4'.repeat(513),
+  ])('cannot be published on: %#', (subject) => {
+    expect(isPublishable(subject)).toBe(false);
+  });
+});
