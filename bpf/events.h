@@ -20,6 +20,7 @@ enum event_type {
 	EVENT_SOCKET_CONNECT = 3,
 	EVENT_SOCKET_USE = 4,
 	EVENT_SOCKET_CLOSE = 5,
+	EVENT_PROCESS_END = 6, /* for the daemon alone */
 };
 
 /* How a request's context reached the goroutine that acted. */
@@ -99,6 +100,12 @@ struct socket_event {
 	__u8 peer_address[16];
 };
 
+/* A probed process ended, or runs another program from now on: what is known of its pid is void. */
+struct process_end {
+	__u32 type;
+	__u32 tgid;
+};
+
 /* Where Go keeps what the probes read; one per probed executable, by Go version (attach writes it). */
 struct go_binary {
 	__u32 goid; /* runtime.g */
@@ -126,6 +133,7 @@ enum counter {
 	COUNT_RING_FULL_REQUEST_START,
 	COUNT_RING_FULL_REQUEST_END,
 	COUNT_RING_FULL_SOCKET,
+	COUNT_RING_FULL_PROCESS_END,
 	COUNT_READ_FAULT_REQUEST, /* a start with at least one unreadable fact */
 	COUNT_READ_FAULT_GOROUTINE, /* no goroutine id: the event has no context */
 	COUNT_MAP_FULL, /* a context or target that could not be stored */

@@ -7,7 +7,7 @@
  * goroutine_exit   uprobe  runtime.goexit1                       context gone; event when a request ends so
  * request_end      uprobe  net/http.(*response).finishRequest    context gone; event
  * socket_connect   sockops TCP_CONNECT_CB (inside tcp_connect)   event with the goroutine's context
- * process_exit     tp_btf  sched_process_exit                    the process is no longer a target
+ * process_end      tp_btf  sched_process_exit, sched_process_exec  no longer a target; its contexts are gone
  *
  * Needs Linux 5.13 (bpf_for_each_map_elem), BTF. Sites and costs: README.md.
  */
@@ -28,6 +28,7 @@ const struct contract {
 	struct request_start request_start;
 	struct request_end request_end;
 	struct socket_event socket_event;
+	struct process_end process_end;
 	struct go_binary go_binary;
 	struct target target;
 	struct settings settings;
@@ -221,7 +222,10 @@ int on_sockops(struct bpf_sock_ops *ops)
 	return 1;
 }
 
-/* A process that is killed leaves contexts behind: its goroutines never exit. */
+/*
+ * Goroutine ids begin again in a new program, also under a pid that is used again: what is left of the old one
+ * would attribute wrongly. A process that is killed or executes another program leaves all its contexts behind.
+ */
 static long forget_context(void *map, const struct goroutine *key, struct context *context, __u32 *tgid)
 {
 	if (key->tgid == *tgid)
@@ -229,13 +233,34 @@ static long forget_context(void *map, const struct goroutine *key, struct contex
 	return 0;
 }
 
+static __always_inline void process_end(__u32 tgid)
+{
+	struct process_end *end;
+
+	if (bpf_map_delete_elem(&targets, &tgid))
+		return; /* no target */
+	bpf_for_each_map_elem(&contexts, forget_context, &tgid, 0);
+	end = bpf_ringbuf_reserve(&ring, sizeof(*end), 0);
+	if (!end) {
+		count(COUNT_RING_FULL_PROCESS_END);
+		return;
+	}
+	end->type = EVENT_PROCESS_END;
+	end->tgid = tgid;
+	bpf_ringbuf_submit(end, wake_flags());
+}
+
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(on_process_exit, struct task_struct *task)
 {
-	__u32 tgid = task->tgid;
+	if (task->pid == task->tgid) /* not a mere thread */
+		process_end(task->tgid);
+	return 0;
+}
 
-	if ((__u32)task->pid != tgid || bpf_map_delete_elem(&targets, &tgid))
-		return 0; /* a thread, or no target */
-	bpf_for_each_map_elem(&contexts, forget_context, &tgid, 0);
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(on_process_exec, struct task_struct *task)
+{
+	process_end(task->tgid);
 	return 0;
 }

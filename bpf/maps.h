@@ -38,7 +38,7 @@ struct {
 	__type(value, struct target);
 } targets SEC(".maps");
 
-/* Keyed by goroutine id, which Go never re-uses in a process; the goroutine structures are re-used. */
+/* Keyed by goroutine id, which Go never re-uses in a process, while it re-uses the goroutine structures. */
 struct goroutine {
 	__u64 goid;
 	__u32 tgid;

@@ -97,7 +97,9 @@ export class Discovery {
 
   private probe(pid: number, key: string, binary: number, { probed, refusals }: Scan): void {
     try {
-      if (this.probed.get(pid) !== key) this.options.addTarget(pid, binary);
+      // Every time: the kernel forgets a process that executes another program, also when it is the same again.
+      if ((this.probed.get(pid) ?? key) !== key) this.options.removeTarget(pid);
+      this.options.addTarget(pid, binary);
       probed.set(pid, key);
     } catch (error) {
       refusals.set(`pid ${pid}`, `its connections are not seen: ${(error as Error).message}`);

@@ -2,7 +2,7 @@
 // that a request's start always precedes the connections it caused; gapless sequence numbers.
 import { type EventEnvelope, encodeEvents, type Ledger, schemaOf } from '../../schemas/events.ts';
 import { type EventKind, encodeToken, eventSubject } from '../../schemas/subjects.ts';
-import { EventDecoder } from './event-decoder.ts';
+import { EventDecoder, type ProcessIndex } from './event-decoder.ts';
 import { BatchProcesses, type ProcessFactsCache } from './process-table.ts';
 
 const ROWS = 4096;
@@ -44,9 +44,13 @@ export class EventBatches {
     this.options = options;
     this.uptoNs = options.sinceNs;
     this.idPrefix = `${encodeToken(options.host)}.${options.boot}.${options.sinceNs}`;
-    this.decoder = new EventDecoder(ROWS, (kind, pid, binary) => {
+    const indexOf: ProcessIndex = (kind, pid, binary) => {
       const table = this.tables[kind];
       return table.indexOf(pid) ?? table.add(options.processes.get(pid, options.executablePath(binary)));
+    };
+    this.decoder = new EventDecoder(ROWS, indexOf, (pid) => {
+      options.processes.forget(pid);
+      for (const table of Object.values(this.tables)) table.forget(pid);
     });
   }
 

@@ -16,6 +16,7 @@ import { splitHostPort } from './address.ts';
 import {
   REQUEST_END as END,
   EVENT_TYPE,
+  PROCESS_END,
   SOCKET_EVENT as SOCKET,
   REQUEST_START as START,
 } from './bpf/layout.gen.ts';
@@ -42,16 +43,18 @@ export class EventDecoder {
   /** Records of a type or length that this version does not know. */
   unknown = 0;
   private readonly processIndex: ProcessIndex;
+  private readonly onProcessEnd: (pid: number) => void;
   private textBytes = 0; // of the uprobe batch being filled
   private bytes = Buffer.alloc(0);
   private words = new Uint32Array(0);
   private zeroLow = 0;
   private zeroHigh = 0;
 
-  constructor(capacity: number, processIndex: ProcessIndex) {
+  constructor(capacity: number, processIndex: ProcessIndex, onProcessEnd: (pid: number) => void) {
     this.uprobe = new ColumnWriter(UPROBE_COLUMNS, capacity);
     this.kprobe = new ColumnWriter(KPROBE_COLUMNS, capacity);
     this.processIndex = processIndex;
+    this.onProcessEnd = onProcessEnd;
   }
 
   /** The memory that record offsets refer to. */
@@ -77,6 +80,8 @@ export class EventDecoder {
     if (type === EVENT_TYPE.EVENT_REQUEST_START && length === START.size) this.requestStart(offset);
     else if (type === EVENT_TYPE.EVENT_REQUEST_END && length === END.size) this.requestEnd(offset);
     else if (type in SOCKET_TYPES && length === SOCKET.size) this.socketEvent(offset, SOCKET_TYPES[type]!);
+    else if (type === EVENT_TYPE.EVENT_PROCESS_END && length === PROCESS_END.size)
+      this.onProcessEnd(this.u32(offset + PROCESS_END.tgid));
     else this.unknown++;
   }
 

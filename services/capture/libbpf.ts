@@ -176,6 +176,13 @@ export class BpfMap {
     return Buffer.from(koffi.view(pointer, Number(size[0])));
   }
 
+  /** Leaves an entry that is there as it is. */
+  insert(key: Uint8Array, value: Uint8Array): void {
+    const BPF_NOEXIST = 1;
+    const result = negative(lib().mapUpdate(this.fd, key, value, BPF_NOEXIST));
+    if (result !== -koffi.os.errno.EEXIST!) check(`write map ${this.name}`, result);
+  }
+
   update(key: Uint8Array, value: Uint8Array): void {
     check(`write map ${this.name}`, negative(lib().mapUpdate(this.fd, key, value, 0)));
   }

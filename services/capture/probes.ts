@@ -68,7 +68,9 @@ export class Probes {
     try {
       const multi = options.uprobes === 'multi' || (options.uprobes === 'auto' && hasMulti(object));
       const probes = new Probes(object, multi ? 'multi' : 'perf');
-      probes.links.push(object.program('on_process_exit').attach(), ...(await SOCKOPS.attach(object)));
+      for (const hook of ['on_process_exit', 'on_process_exec'])
+        probes.links.push(object.program(hook).attach());
+      probes.links.push(...(await SOCKOPS.attach(object)));
       return probes;
     } catch (error) {
       object.close();
@@ -93,11 +95,11 @@ export class Probes {
     this.object.map('binaries').update(u32(index), value);
   }
 
-  /** The socket hooks report this process from now on. */
+  /** The socket hooks report this process from now on, if they do not already. */
   addTarget(pid: number, binary: number): void {
     const value = Buffer.alloc(TARGET.size);
     value.writeUInt32LE(binary, TARGET.binary);
-    this.object.map('targets').update(u32(pid), value);
+    this.object.map('targets').insert(u32(pid), value);
   }
 
   removeTarget(pid: number): void {

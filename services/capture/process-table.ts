@@ -32,6 +32,11 @@ export class ProcessFactsCache {
     return facts;
   }
 
+  /** The process ended or executed another program. */
+  forget(pid: number): void {
+    this.facts.delete(pid);
+  }
+
   /** Forgets processes that are gone or run another executable: pids are re-used. */
   retain(running: ReadonlyMap<number, string>): void {
     for (const [pid, { executablePath }] of this.facts)
@@ -50,6 +55,11 @@ export class BatchProcesses {
 
   get full(): boolean {
     return this.writer.n === this.writer.capacity;
+  }
+
+  /** Further rows of this pid are another process's. */
+  forget(pid: number): void {
+    this.indexes.delete(pid);
   }
 
   indexOf(pid: number): number | undefined {

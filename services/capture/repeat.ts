@@ -2,7 +2,7 @@
 // would make the pauses long.
 import { setTimeout as sleep } from 'node:timers/promises';
 
-const MAX_PAUSE_MS = 10_000;
+const MAX_PAUSE_MS = 2_000;
 
 export async function repeat(everyMs: number, signal: AbortSignal, task: () => Promise<void>): Promise<void> {
   while (!signal.aborted) {

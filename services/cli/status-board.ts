@@ -3,8 +3,9 @@ import type { Status } from '../../schemas/status.ts';
 
 type Role = Status['role'];
 
-/** Remembered over all services. A heartbeat with more notes than its share would forget its own: the rest is not said. */
+/** Remembered, of all services. */
 const MAX_NOTES = 1_000;
+/** More than this is not said: notes that push each other out of memory would be said again with every beat. */
 const MAX_NOTES_OF_BEAT = 100;
 /** A service that works with limits (one target of three cannot be probed) need not become better than that. */
 const ACCEPT_DEGRADED_MS = 5_000;

@@ -22,9 +22,10 @@ const LONGEST_RETRY_MS = 2_000;
 /** Problems told apart; a server may put anything into their texts. */
 const MAX_PROBLEMS = 100;
 
-/** Tries until it succeeds; logs once per distinct problem. Throws BusError ABORTED when `signal` aborts. */
+/** Tries until it succeeds; logs when the problem changes. Throws BusError ABORTED when `signal` aborts. */
 export async function openConnection(options: ConnectionOptions): Promise<Connection> {
   const { server, name, signal, log } = options;
+  const changes = new Recurrence();
   let said = '';
   for (let waitMs = FIRST_RETRY_MS; ; waitMs = Math.min(2 * waitMs, LONGEST_RETRY_MS)) {
     if (signal?.aborted) throw stopped(server);
@@ -47,7 +48,7 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
       await nats.close();
     } catch (error) {
       const problem = (error as Error).message;
-      if (problem !== said)
+      if (problem !== said && changes.isWorthLogging(performance.now()))
         log.warn({ server: withoutCredentials(server), problem }, 'bus not reachable, retrying');
       said = problem;
       await sleep(waitMs, undefined, signal ? { signal } : {}).catch(() => undefined);

@@ -9,8 +9,8 @@ import { Window } from './bus-window.ts';
 import { isWorthLogging, type Logger, Recurrence } from './log.ts';
 
 /**
- * `bad_subject`: no server would take the subject, or a header cannot be written. `closed`: not acknowledged when the publisher
- * was closed, or published after that.
+ * `bad_subject`: no server would take the subject, or a header cannot be written. `closed`: not acknowledged when the
+ * publisher was closed, or published after that.
  */
 export type DropReason = 'queue_full' | 'too_large' | 'bad_subject' | 'closed';
 

@@ -11,7 +11,7 @@ import { isWorthLogging, type Logger } from './log.ts';
 
 export type { BusMessage } from './bus-message.ts';
 export type { Positions } from './bus-positions.ts';
-export type { Outbound, Publisher, PublisherOptions, PublisherStats } from './bus-publisher.ts';
+export type { DropReason, Outbound, Publisher, PublisherOptions, PublisherStats } from './bus-publisher.ts';
 export type { Reader, ReaderOptions } from './bus-reader.ts';
 
 export interface Bus {

@@ -205,6 +205,25 @@ test('when the map of contexts is full, connections say so; a killed process giv
   }
 });
 
+test('a process that executes itself anew takes nothing over from the requests it had', async () => {
+  const demo = await startDemo(downstream);
+  const capture = await Capture.open();
+  try {
+    const { index } = await capture.attach(targetPath('demo'));
+    const cut = Array.from({ length: 200 }, () => get(demo, '/work/old?sleepMs=5000').catch(() => undefined));
+    await capture.until(() => capture.starts.length === 200);
+    cut.push(get(demo, '/exec').catch(() => undefined));
+    await Promise.all(cut);
+    capture.probes.addTarget(demo.pid, index); // as discovery does at its next look
+    await capture.until(() => capture.connects.length > 0);
+    await expect.poll(async () => (await truth('/nobody')).length, { timeout: 10_000 }).toBe(300);
+    expect(capture.connects.filter(({ requestId }) => requestId !== 0)).toEqual([]);
+  } finally {
+    await capture.close();
+    await demo.stop();
+  }
+});
+
 test('after closing, nothing is attached and the server answers as before', async () => {
   const demo = await startDemo(downstream);
   const capture = await Capture.open();

@@ -3,7 +3,16 @@
 import { createHash } from 'node:crypto';
 import { type Layout, readLayout } from './btf.ts';
 
-const STRUCTS = ['request_start', 'request_end', 'socket_event', 'go_binary', 'target', 'settings', 'shared'];
+const STRUCTS = [
+  'request_start',
+  'request_end',
+  'socket_event',
+  'process_end',
+  'go_binary',
+  'target',
+  'settings',
+  'shared',
+];
 const ENUMS = ['event_type', 'via', 'event_flag', 'counter', 'hook'];
 
 export function layoutOf(object: Buffer): Layout {

@@ -15,7 +15,12 @@ export const LIMITS: StreamLimits = {
 
 export interface Lines {
   readonly log: Logger;
-  readonly lines: { readonly level: number; readonly msg: string; readonly problem?: string }[];
+  readonly lines: {
+    readonly level: number;
+    readonly msg: string;
+    readonly problem?: string;
+    readonly connection?: string;
+  }[];
 }
 
 /** A logger whose lines can be looked at. */

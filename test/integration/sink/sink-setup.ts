@@ -44,12 +44,8 @@ export interface Setup {
   counts(table: 'flows' | 'requests'): Promise<{ rows: number; ids: number }>;
   /** Sequence of the first message that is not stored for good, as the sink wrote it; 0 while there is none. */
   position(): Promise<number>;
-  /** Waits until that many distinct ids are stored, and then for all that the stream holds: what must not come too. */
-  stored(
-    table: 'flows' | 'requests',
-    ids: number,
-    timeoutMs?: number,
-  ): Promise<{ rows: number; ids: number }>;
+  /** Waits until the sink is done with all that was published; what must not come would have come by then. */
+  stored(table: 'flows' | 'requests'): Promise<{ rows: number; ids: number }>;
   ask(verb: 'flows' | 'lookup', query: unknown, schema?: string): Promise<Flow[] | string>;
   latest(): Status | undefined;
   storePid(): number;
@@ -121,16 +117,14 @@ export async function setUp(options: { dataDir?: string } = {}): Promise<Setup> 
       const position = known && decodePosition(known.value);
       return position?.created === created ? position.next : 0;
     },
-    async stored(table, ids, timeoutMs = 60_000) {
-      const counts = () => setup.counts(table).catch(() => ({ rows: -1, ids: -1 }));
-      const enough = async () => (await counts()).ids >= ids;
-      await until(`${ids} ${table}`, enough, timeoutMs).catch(async (error) => {
-        throw new Error(`${error.message}, got ${JSON.stringify(await counts())}\n${sinks.at(-1)?.log()}`);
-      });
-      await publisher.flush(20_000);
+    async stored(table) {
+      if (!(await publisher.flush(30_000))) throw new Error('not acknowledged within 30 s');
       const { lastSeq } = await bus.streamState(FLOW_STREAM);
-      await until('the position', async () => (await setup.position()) > lastSeq, timeoutMs);
-      return counts();
+      const done = async () => (await setup.position().catch(() => 0)) > lastSeq;
+      await until('the sink to store everything', done, 50_000).catch((error) => {
+        throw new Error(`${error.message}\n${sinks.at(-1)?.log()}`);
+      });
+      return setup.counts(table);
     },
     async ask(verb, query, schema = API_SCHEMA) {
       const reply = await bus.request(apiSubject(verb), schema, pack(query), 10_000);

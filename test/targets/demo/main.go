@@ -19,6 +19,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -32,6 +33,7 @@ const (
 func main() {
 	listen := flag.String("listen", "127.0.0.1:0", "address to serve on")
 	downstream := flag.String("downstream", "", "base URL of the service to call, http://127.0.0.1:PORT")
+	dialAtStart := flag.Int("dial-at-start", 0, "call the downstream this often at once before serving, for no request")
 	exitOnStdinClose := flag.Bool("exit-on-stdin-close", false, "end with the process that holds our stdin")
 	flag.Parse()
 	log.SetFlags(0)
@@ -55,6 +57,7 @@ func main() {
 		}()
 	}
 
+	dialForNobody(caller{target}, *dialAtStart)
 	server := &http.Server{Handler: routes(caller{target}), ReadHeaderTimeout: 10 * time.Second}
 	stopped := make(chan struct{})
 	go func() {
@@ -91,12 +94,32 @@ func routes(downstream caller) http.Handler {
 			return inGoroutines(3, func() (string, error) { return downstream.call(r, downstream.url.Host) })
 		})
 	})
+	// A new program in the same process: its goroutine ids begin again.
+	handle("/exec", func(w http.ResponseWriter, r *http.Request) {
+		arguments := []string{os.Args[0], "-downstream", downstream.url.String(), "-dial-at-start", "300"}
+		http.Error(w, syscall.Exec("/proc/self/exe", arguments, os.Environ()).Error(), http.StatusInternalServerError)
+	})
 	handle("/v6", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, func() (string, error) {
 			return downstream.call(r, net.JoinHostPort("::1", downstream.url.Port()))
 		})
 	})
 	return mux
+}
+
+func dialForNobody(downstream caller, times int) {
+	var done sync.WaitGroup
+	for i := 0; i < times; i++ {
+		done.Add(1)
+		go func() {
+			defer done.Done()
+			inbound := &http.Request{URL: &url.URL{Path: "/nobody"}}
+			if _, err := downstream.call(inbound, downstream.url.Host); err != nil {
+				log.Print(err)
+			}
+		}()
+	}
+	done.Wait()
 }
 
 func answer(w http.ResponseWriter, call func() (string, error)) {

@@ -7,7 +7,11 @@ import { recordMemory } from './records.ts';
 /** `seen`: the processes asked for, in order. */
 export function decode(records: readonly Buffer[], monotonicZeroNs = 0n, capacity = 8) {
   const seen: unknown[] = [];
-  const decoder = new EventDecoder(capacity, (...process) => seen.push(process) - 1);
+  const decoder = new EventDecoder(
+    capacity,
+    (...process) => seen.push(process) - 1,
+    () => undefined,
+  );
   const { bytes, offsets } = recordMemory(records);
   decoder.setMemory(bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.length);
   decoder.setMonotonicZero(monotonicZeroNs);

@@ -52,12 +52,19 @@ beforeEach(() => {
 
 /** A discovery whose events are lines of `log`. */
 function discover(...targets: (string | Target)[]): Discovery {
+  const filter = new Set<number>();
   return new Discovery({
     targets: targets.map((target) => (typeof target === 'string' ? parseTarget(target, '/work') : target)),
     executables: new Executables(kernel, false),
     listProcesses: async () => [...host.processes].map(([pid, { executable }]) => ({ pid, executable })),
-    addTarget: (pid, binary) => log.push(`pid ${pid} is ${binary}`),
-    removeTarget: (pid) => log.push(`pid ${pid} is none`),
+    // As the kernel: an entry that is there stays as it is.
+    addTarget: (pid, binary) => {
+      if (!filter.has(pid)) log.push(`pid ${pid} is ${binary}`);
+      filter.add(pid);
+    },
+    removeTarget: (pid) => {
+      if (filter.delete(pid)) log.push(`pid ${pid} is none`);
+    },
     onProcesses: () => undefined,
     onAttached: ({ path, index }, target) => log.push(`attached ${path} as ${index} for ${target.text}`),
     onDetached: ({ path }) => log.push(`detached ${path}`),

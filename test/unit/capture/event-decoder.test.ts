@@ -95,7 +95,11 @@ describe('the decoder', () => {
 
   it('is full when either batch is', () => {
     const full = (records: readonly Buffer[]) => {
-      const decoder = new EventDecoder(2, () => 0);
+      const decoder = new EventDecoder(
+        2,
+        () => 0,
+        () => undefined,
+      );
       const { bytes, offsets } = recordMemory(records);
       decoder.setMemory(bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.length);
       for (const [index, offset] of offsets.entries()) decoder.accept(offset, records[index]!.length);

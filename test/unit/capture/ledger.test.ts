@@ -7,6 +7,7 @@ const KERNEL = {
   COUNT_SOCKET: 50,
   COUNT_RING_FULL_REQUEST_START: 1,
   COUNT_RING_FULL_REQUEST_END: 2,
+  COUNT_RING_FULL_PROCESS_END: 0,
   COUNT_RING_FULL_SOCKET: 3,
   COUNT_READ_FAULT_REQUEST: 4,
   COUNT_READ_FAULT_GOROUTINE: 5,
@@ -36,6 +37,11 @@ describe('the ledger', () => {
   });
 
   it('tells faults apart from losses', () => {
-    expect(faultsOf(KERNEL)).toEqual({ 'read_fault.request': 4, 'read_fault.goroutine': 5, map_full: 6 });
+    expect(faultsOf(KERNEL)).toEqual({
+      'read_fault.request': 4,
+      'read_fault.goroutine': 5,
+      map_full: 6,
+      'ring_full.process_end': 0,
+    });
   });
 });
