@@ -28,7 +28,10 @@ export function formatAddress(bytes: Uint8Array, at = 0): string {
   for (let start = 0; start < 8; start++) {
     let end = start;
     while (end < 8 && groupAt(bytes, at, end) === 0) end++;
-    if (end - start > length) [zeros, length] = [start, end - start];
+    if (end - start > length) {
+      zeros = start;
+      length = end - start;
+    }
     start = end;
   }
   let text = '';

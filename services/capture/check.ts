@@ -9,8 +9,7 @@ import { ConfigError, FlowtagError } from '../runtime/errors.ts';
 import { GoBinaryError } from './go/go-binary-error.ts';
 import { type GoBinary, readGoBinary } from './go/read-go-binary.ts';
 import { libbpfVersion } from './libbpf.ts';
-import { objectPath } from './object-path.ts';
-import { Probes } from './probes.ts';
+import { BPF_OBJECT, Probes } from './probes.ts';
 import { cgroup2Path, listProcesses } from './proc.ts';
 import { isTarget, parseTarget } from './targets.ts';
 
@@ -92,7 +91,7 @@ async function checkProbes(): Promise<Check[]> {
       cure: 'boot with lockdown=integrity or without lockdown',
     });
   const settings = {
-    objectPath: objectPath(),
+    objectPath: BPF_OBJECT,
     ringBytes: 1 << 20,
     captureQuery: false,
     maxContexts: 1_024,

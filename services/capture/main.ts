@@ -1,5 +1,7 @@
 // The capture daemon: loads the probes, finds targets, drains the ring and publishes batches of events.
+
 import { type Bus, connectBus } from '../runtime/bus.ts';
+import { nowNs } from '../runtime/clock.ts';
 import { startHeartbeat } from '../runtime/heartbeat.ts';
 import { startService } from '../runtime/lifecycle.ts';
 import type { Logger } from '../runtime/log.ts';
@@ -8,8 +10,7 @@ import { Discovery } from './discovery.ts';
 import { Drain } from './drain.ts';
 import { Executables } from './executables.ts';
 import { faultsOf, Losses } from './ledger.ts';
-import { objectPath } from './object-path.ts';
-import { Probes } from './probes.ts';
+import { BPF_OBJECT, Probes } from './probes.ts';
 import { listProcesses, readBootId } from './proc.ts';
 import { repeat } from './repeat.ts';
 import { AUTO, parseTarget } from './targets.ts';
@@ -23,7 +24,7 @@ export function main(argv: readonly string[]): Promise<number> {
 
 async function run(config: CaptureOptions, log: Logger, signal: AbortSignal): Promise<void> {
   const probes = await Probes.load({
-    objectPath: objectPath(),
+    objectPath: BPF_OBJECT,
     ringBytes: ringBytes(config),
     captureQuery: config.query,
     maxContexts: config.maxContexts,
@@ -47,7 +48,7 @@ async function capture(
   log: Logger,
   signal: AbortSignal,
 ): Promise<void> {
-  const startedNs = BigInt(Date.now()) * 1_000_000n;
+  const startedNs = nowNs();
   const queueDroppedRows = { uprobe: 0, kprobe: 0 };
   const publisher = bus.publisher({
     queueBytes: queueBytes(config),

@@ -1,6 +1,8 @@
 // The BPF object, loaded: maps by name, the uprobe program, and the socket hooks of the chosen backend.
 import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { FlowtagError } from '../runtime/errors.ts';
+import { INSTALL_ROOT } from '../runtime/install-root.ts';
 import { COUNTER, FINGERPRINT, GO_BINARY, SETTINGS, TARGET } from './bpf/layout.gen.ts';
 import { fingerprintOf, layoutOf } from './bpf/layout.ts';
 import { firstEventId } from './clock.ts';
@@ -14,6 +16,9 @@ import {
   type UprobeSites,
 } from './libbpf.ts';
 import { cgroup2Path } from './proc.ts';
+
+/** Where the build puts it. */
+export const BPF_OBJECT = join(INSTALL_ROOT, 'build', 'flowtag.bpf.o');
 
 export interface ProbesOptions {
   readonly objectPath: string;

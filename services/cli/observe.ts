@@ -27,8 +27,11 @@ const DEFAULT_LAST = 20;
 const MAX_LAST = 10_000;
 const RECONNECT_MS = 30_000;
 const POLL_MS = 250;
-/** The store commits within a second; flows that were published while we were away are looked up after that. */
-const STORE_DELAY_MS = 2_000;
+/** Flows that were published while we were away are looked up several times: capture, correlator and sink have to come
+ * back too before the store has all of them. */
+const STORE_DELAYS_MS = [2_000, 3_000, 5_000, 10_000];
+/** The connection may have been lost again while we looked things up. */
+const LOOK_BACK_NS = 25_000_000_000n;
 
 export function addObserve(program: Command, run: RunVerb): void {
   const time = (flag: string) => parsed(flag, (text) => parseTime(text, nowNs()));
@@ -110,8 +113,11 @@ async function follow(bus: Bus, options: ObserveOptions, context: VerbContext): 
     await untilConnected(bus, end);
     if (end.aborted) break;
     say('connected again');
-    await pause(STORE_DELAY_MS, end);
-    await offerHistory({ v: 1, last: MAX_LAST, sinceNs: lostNs - 1_000_000_000n });
+    for (const delayMs of STORE_DELAYS_MS) {
+      await pause(delayMs, end);
+      if (end.aborted || !bus.connected) break;
+      await offerHistory({ v: 1, last: MAX_LAST, sinceNs: lostNs - LOOK_BACK_NS });
+    }
   }
   feed.close();
 }

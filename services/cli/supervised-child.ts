@@ -75,6 +75,11 @@ export class SupervisedChild {
     return inTime;
   }
 
+  /** Ends it as a crash would, so that it is started again. */
+  restart(): void {
+    if (this.process?.pid !== undefined) killGroup(this.process.pid);
+  }
+
   /** At once, and with it everything in its process group. */
   kill(): void {
     this.stopping = true;

@@ -7,6 +7,7 @@ import { nowNs } from '../runtime/clock.ts';
 import { settledWithin } from '../runtime/deadline.ts';
 import { FlowtagError } from '../runtime/errors.ts';
 import { aborted } from '../runtime/lifecycle.ts';
+import { watchBus } from './bus-watchdog.ts';
 import { ChildLog } from './child-log.ts';
 import { DEMO_BINARY, DEMO_NAMES, driveDemo, startDemo } from './demo.ts';
 import { FlowFeed } from './flow-feed.ts';
@@ -120,7 +121,7 @@ async function bringUp({ options, context, programs, tree, dataDir, end }: Run):
   say(`starting nats, sink, correlator and capture; data and logs are in ${dataDir}`);
   const [startMs, startNs] = [performance.now(), nowNs()];
   const { spec, server } = await natsServerSpec(programs.natsServer(), dataDir);
-  tree.start(spec);
+  const nats = tree.start(spec);
   const bus = await reachBus(server, end);
   tree.defer(() => bus.close());
   writeUpRecord(dataDir, { server, pid: process.pid });
@@ -150,6 +151,7 @@ async function bringUp({ options, context, programs, tree, dataDir, end }: Run):
 
   if (await untilReady(board, say, end))
     say(`ready after ${((performance.now() - startMs) / 1000).toFixed(1)} s`);
+  void watchBus(bus, () => nats.restart(), say, end);
   if (demoUrl) await driveDemo(demoUrl, () => first !== undefined, end);
   if (demoUrl && !first && !end.aborted) say('the demo got requests, but no flow came; the logs may say why');
   if (!end.aborted) say(whatNext(context.dataDir, demoUrl, first));

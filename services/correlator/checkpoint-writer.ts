@@ -1,6 +1,8 @@
 // Writes a partition's checkpoint: each second, and on stop. A position is written only after everything that
 // follows from the messages before it has been acknowledged.
+
 import type { Positions, Publisher } from '../runtime/bus.ts';
+import { nowNs } from '../runtime/clock.ts';
 import { BusError } from '../runtime/errors.ts';
 import type { Logger } from '../runtime/log.ts';
 import { encodeCheckpoint } from './checkpoint.ts';
@@ -71,7 +73,7 @@ export class CheckpointWriter {
   private async attempt(): Promise<void> {
     const { pipeline, join, window, publisher, positions, key, created } = this.parts;
     if (this.abandoned || pipeline.catchingUp) return; // the checkpoint that is there is still right
-    join.expire(BigInt(Date.now()) * 1_000_000n);
+    join.expire(nowNs());
     const emitFrom = pipeline.nextSeq;
     const replayFrom = window.advance(emitFrom, performance.now());
     const position = `${emitFrom} ${replayFrom}`;

@@ -21,13 +21,11 @@ export const correlatorOptions = z.object({
     .max(10_000_000)
     .default(1_000_000)
     .describe('requests remembered at once, about 0.6 kB each; beyond that the oldest fall off'),
-  eventMib: megabytes(1_024).describe(
+  eventMib: megabytes(256).describe(
     'size of the stream of events in MiB; beyond it the oldest are discarded',
   ),
   eventAgeMs: age(86_400_000).describe('age at which events are discarded, joined or not'),
-  flowMib: megabytes(1_024).describe(
-    'size of the stream of flows in MiB; beyond it the oldest are discarded',
-  ),
+  flowMib: megabytes(256).describe('size of the stream of flows in MiB; beyond it the oldest are discarded'),
   flowAgeMs: age(86_400_000).describe('age at which flows leave the stream, stored or not'),
 });
 export type CorrelatorOptions = z.infer<typeof correlatorOptions>;

@@ -1,8 +1,10 @@
 // The correlator: joins request events with socket events and publishes flows and finished requests.
+
 import { EVENT_SUBJECTS } from '../../schemas/subjects.ts';
 import { connectBus } from '../runtime/bus.ts';
+import { nowNs } from '../runtime/clock.ts';
 import { startHeartbeat } from '../runtime/heartbeat.ts';
-import { startService } from '../runtime/lifecycle.ts';
+import { aborted, startService } from '../runtime/lifecycle.ts';
 import type { Logger } from '../runtime/log.ts';
 import { type CorrelatorOptions, correlatorOptions, streamLimits } from './config.ts';
 import { openPartition, type Partition } from './partition.ts';
@@ -18,7 +20,7 @@ export function main(argv: readonly string[]): Promise<number> {
 async function run(config: CorrelatorOptions, log: Logger, signal: AbortSignal): Promise<void> {
   const { server, host, windowMs, maxRequests } = config;
   const instance = `${host}:${process.pid}`;
-  const startedNs = BigInt(Date.now()) * 1_000_000n;
+  const startedNs = nowNs();
   const bus = await connectBus({ server, name: `flowtag ${ROLE} ${instance}`, signal, log });
   let partition: Partition | undefined;
   const heartbeat = startHeartbeat(bus, () => ({
@@ -53,9 +55,4 @@ async function run(config: CorrelatorOptions, log: Logger, signal: AbortSignal):
     await partition?.close();
     await bus.close();
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 }

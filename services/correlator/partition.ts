@@ -2,7 +2,7 @@
 // One instance reads everything now; one for each `flowtag.ev.*.<n>.*` differs in `filter` and `key` alone.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DEAD_LETTER_SUBJECTS, EVENT_STREAM } from '../../schemas/subjects.ts';
-import type { Bus, BusMessage, Positions, Publisher, Reader } from '../runtime/bus.ts';
+import type { Bus, BusMessage, DropReason, Positions, Publisher, Reader } from '../runtime/bus.ts';
 import { provisionStreams, type StreamLimits } from '../runtime/bus-streams.ts';
 import { BusError } from '../runtime/errors.ts';
 import { isWorthLogging, type Logger } from '../runtime/log.ts';
@@ -92,6 +92,7 @@ export class Partition {
   private readonly checkpoints: CheckpointWriter;
   private discarded = 0;
   private deadLettersDropped = 0;
+  private unpublishable = 0;
   private closing = false;
   private fail: (error: Error) => void = () => undefined;
 
@@ -109,7 +110,7 @@ export class Partition {
     });
     this.publisher = bus.publisher({
       queueBytes: QUEUE_BYTES,
-      onDrop: ({ subject }) => this.onDrop(subject),
+      onDrop: ({ subject, reason }) => this.onDrop(subject, reason),
     });
     this.flowControl = new FlowControl(this.publisher, QUEUE_BYTES);
     this.reader = bus.reader({
@@ -155,6 +156,7 @@ export class Partition {
       ...partitionCounters(this.join, this.pipeline, this.publisher.stats),
       discarded_unread: this.discarded,
       dead_letters_dropped: this.deadLettersDropped,
+      messages_unpublishable: this.unpublishable,
       checkpoints: this.checkpoints.written,
       checkpoint_overflow: this.checkpoints.overflow,
       checkpoint_boots_cut: this.checkpoints.bootsCut,
@@ -183,9 +185,11 @@ export class Partition {
     this.options.log.warn(fields, 'message set aside as a dead letter');
   }
 
-  private onDrop(subject: string): void {
+  private onDrop(subject: string, reason: DropReason): void {
     if (this.closing) return; // counted by the publisher; the next owner publishes it again
     if (subject.startsWith(DEAD_LETTER_SUBJECTS.slice(0, -1))) this.deadLettersDropped++;
+    else if (reason !== 'queue_full')
+      this.unpublishable++; // it would be refused after a restart, too
     else {
       this.checkpoints.abandon();
       this.fail(dropped(subject));

@@ -8,6 +8,7 @@ export type Request = (subject: string, data: Uint8Array) => Promise<Uint8Array>
 /** Numbers of nats-server's errors (server/errors.json) that callers treat differently. */
 export const JS_ERROR = {
   messageNotFound: 10_037,
+  noStorage: 10_047,
   messageTooLarge: 10_054,
   nameInUse: 10_058,
   wrongLastSequence: 10_071,

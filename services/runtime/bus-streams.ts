@@ -27,7 +27,7 @@ export interface StreamLimits {
 }
 
 const DUPLICATE_WINDOW_MS = 120_000;
-const DEAD_LETTER_BYTES = 64 << 20;
+const DEAD_LETTER_BYTES = 16 << 20;
 const DEAD_LETTER_AGE_MS = 7 * 24 * 3_600_000;
 const TIMEOUT_MS = 4_000;
 
@@ -74,9 +74,15 @@ async function createOrRead(request: Request, name: string, asked: Record<string
   try {
     return await callJetStream(request, `$JS.API.STREAM.CREATE.${name}`, asked, streamInfo);
   } catch (error) {
-    if (error instanceof JetStreamError && error.number === JS_ERROR.nameInUse)
-      return readStream(request, name);
-    throw error;
+    if (!(error instanceof JetStreamError)) throw error;
+    if (error.number === JS_ERROR.nameInUse) return readStream(request, name);
+    if (error.number !== JS_ERROR.noStorage) throw error;
+    throw new BusError(
+      'NO_STORAGE',
+      `there is no room for stream ${name} (${Number(asked.max_bytes) >> 20} MiB, which the server reserves): free some, ` +
+        'or give it less: FLOWTAG_CORRELATOR_EVENT_MIB, FLOWTAG_CORRELATOR_FLOW_MIB',
+      { cause: error },
+    );
   }
 }
 

@@ -4,7 +4,7 @@
  * Our own bound, well below the server's: a protocol line (verb, subject, reply and two lengths) above its
  * `max_control_line`, 4096 bytes by default, ends the connection, and so does every attempt to send it again.
  */
-const MAX_SUBJECT_BYTES = 1_024;
+const MAX_SUBJECT_BYTES = 2_048; // two names of 255 bytes, each byte encoded as three, fit
 
 /**
  * White space ends the subject on the wire, which the server takes for a broken protocol; a subject with an empty

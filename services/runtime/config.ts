@@ -14,7 +14,12 @@ export const sharedOptions = {
     .default('nats://127.0.0.1:4222')
     .describe('NATS server, or several joined by commas'),
   dataDir: z.string().min(1).default('.flowtag').describe('directory for everything kept on this machine'),
-  host: z.string().min(1).max(255).default(hostname()).describe('name of this host on the bus'),
+  host: z
+    .string()
+    .min(1)
+    .refine((name) => Buffer.byteLength(name) <= 255, 'is longer than 255 bytes')
+    .default(hostname())
+    .describe('name of this host on the bus'),
   logLevel: z.enum(LOG_LEVELS).default('info').describe('least severe log lines to write'),
 };
 

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { FLOW_STREAM } from '../../schemas/subjects.ts';
 import type { Bus, Positions } from '../runtime/bus.ts';
 import { FlowtagError } from '../runtime/errors.ts';
+import { aborted } from '../runtime/lifecycle.ts';
 import type { Logger } from '../runtime/log.ts';
 import { Committer, POSITION_KEY } from './commit.ts';
 import type { Counters } from './counters.ts';
@@ -125,9 +126,4 @@ function endGivenUp(why: unknown, committing: Promise<void>, log: Logger): void 
   committing.catch(() => {});
   if (why instanceof FlowtagError) throw why;
   log.warn('stopped before all that was read was stored; it stays in the stream');
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 }

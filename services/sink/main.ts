@@ -1,6 +1,8 @@
 // `flowtag sink`: flows and finished requests from the bus into the store, once each; look-ups out of it.
+
 import { apiSubject } from '../../schemas/subjects.ts';
 import { type Bus, connectBus } from '../runtime/bus.ts';
+import { nowNs } from '../runtime/clock.ts';
 import { startHeartbeat } from '../runtime/heartbeat.ts';
 import { startService } from '../runtime/lifecycle.ts';
 import type { Logger } from '../runtime/log.ts';
@@ -52,7 +54,7 @@ async function serve(
   const state = new SinkState(host, counters, store);
   signal.addEventListener('abort', () => state.stopping(), { once: true });
   const get = () => store.get();
-  const lookUps = { store: get, counters, log, nowNs: () => BigInt(Date.now()) * 1_000_000n };
+  const lookUps = { store: get, counters, log, nowNs };
   const open = [
     startHeartbeat(bus, () => state.read()),
     ...(['flows', 'lookup'] as const).map((verb) =>

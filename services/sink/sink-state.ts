@@ -1,13 +1,15 @@
 // How the sink is, for its heartbeat: derived from what stands in its way.
+
 import { randomUUID } from 'node:crypto';
 import type { Status } from '../../schemas/status.ts';
+import { nowNs } from '../runtime/clock.ts';
 import type { Counters } from './counters.ts';
 import type { CurrentStore } from './current-store.ts';
 
 export class SinkState {
   private readonly host: string;
   private readonly instance: string;
-  private readonly startedNs = BigInt(Date.now()) * 1_000_000n;
+  private readonly startedNs = nowNs();
   private readonly counters: Counters;
   private readonly store: Pick<CurrentStore, 'away'>;
   private reading = false;

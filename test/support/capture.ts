@@ -3,8 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { decodeEvents, REQUEST_END, REQUEST_START } from '../../schemas/events.ts';
 import { Drain } from '../../services/capture/drain.ts';
 import { type Executable, Executables, fileKey, isRefusal } from '../../services/capture/executables.ts';
-import { objectPath } from '../../services/capture/object-path.ts';
-import { Probes } from '../../services/capture/probes.ts';
+import { BPF_OBJECT, Probes } from '../../services/capture/probes.ts';
 import type { Publisher } from '../../services/runtime/bus.ts';
 
 export interface CaptureOptions {
@@ -52,7 +51,7 @@ export class Capture {
 
   static async open(options: CaptureOptions = {}): Promise<Capture> {
     const probes = await Probes.load({
-      objectPath: objectPath(),
+      objectPath: BPF_OBJECT,
       ringBytes: options.ringBytes ?? 1 << 20,
       captureQuery: options.captureQuery ?? false,
       maxContexts: options.maxContexts ?? 1_024,
