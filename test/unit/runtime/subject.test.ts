@@ -6,10 +6,10 @@ describe('a subject', () => {
   it.each([
     'a',
     'flowtag.ev.uprobe.3.h',
-    `${'a.'.repeat(511)}ab`,
+    `${'a.'.repeat(1023)}ab`,
     eventSubject('kprobe', ''),
     flowSubject('h', '\u00e4 b\n'),
-    flowSubject('h', '.'.repeat(255)),
+    flowSubject('.'.repeat(255), '.'.repeat(255)),
   ])('can be published on: %#', (subject) => {
     expect(isPublishable(subject)).toBe(true);
   });
@@ -23,8 +23,8 @@ describe('a subject', () => {
     'a b',
     'a\tb',
     'a\r\nb',
-    `${'a.'.repeat(512)}a`,
-    '\u00e4'.repeat(513),
+    `${'a.'.repeat(1024)}a`,
+    '\u00e4'.repeat(1025),
   ])('cannot be published on: %#', (subject) => {
     expect(isPublishable(subject)).toBe(false);
   });
