@@ -5,13 +5,7 @@ import { decode, pack } from './codec.ts';
 export const FLOW_SCHEMA = 'flow.v1';
 export const REQUEST_SCHEMA = 'request.v1';
 
-/**
- * Field name to type; OpenTelemetry semantic conventions 1.44, own `flowtag.` prefix where they have none.
- * `time`: Unix epoch ns as bigint. A field without a value is null.
- */
-export const FLOW_FIELDS = {
-  'flowtag.flow.id': 'string',
-  time: 'time',
+const PROCESS_FIELDS = {
   'host.name': 'string',
   'process.pid': 'number',
   'process.executable.name': 'string',
@@ -19,19 +13,37 @@ export const FLOW_FIELDS = {
   'process.creation.time': 'time',
   'service.name': 'string',
   'container.id': 'string',
-  'thread.id': 'number',
-  'flowtag.go.goroutine.id': 'number',
-  'flowtag.request.id': 'string',
+} as const;
+
+const REQUEST_LINE_FIELDS = {
   'http.request.method': 'string',
   'url.path': 'string',
   'url.query': 'string',
-  'http.route': 'string',
+} as const;
+
+const CAUSE_FIELDS = {
   'server.address': 'string',
   'client.address': 'string',
   'client.port': 'number',
   trace_id: 'string',
   span_id: 'string',
   'flowtag.request.start': 'time',
+} as const;
+
+/**
+ * Field name to type; OpenTelemetry semantic conventions 1.44, own `flowtag.` prefix where they have none.
+ * `time`: Unix epoch ns as bigint. A field without a value is null.
+ */
+export const FLOW_FIELDS = {
+  'flowtag.flow.id': 'string',
+  time: 'time',
+  ...PROCESS_FIELDS,
+  'thread.id': 'number',
+  'flowtag.go.goroutine.id': 'number',
+  'flowtag.request.id': 'string',
+  ...REQUEST_LINE_FIELDS,
+  'http.route': 'string',
+  ...CAUSE_FIELDS,
   'code.function.name': 'string',
   'code.file.path': 'string',
   'code.line.number': 'number',
@@ -55,23 +67,10 @@ export const FLOW_FIELDS = {
 export const REQUEST_FIELDS = {
   'flowtag.request.id': 'string',
   time: 'time',
-  'host.name': 'string',
-  'process.pid': 'number',
-  'process.executable.name': 'string',
-  'process.executable.path': 'string',
-  'process.creation.time': 'time',
-  'service.name': 'string',
-  'container.id': 'string',
+  ...PROCESS_FIELDS,
   'flowtag.go.goroutine.id': 'number',
-  'http.request.method': 'string',
-  'url.path': 'string',
-  'url.query': 'string',
-  'server.address': 'string',
-  'client.address': 'string',
-  'client.port': 'number',
-  trace_id: 'string',
-  span_id: 'string',
-  'flowtag.request.start': 'time',
+  ...REQUEST_LINE_FIELDS,
+  ...CAUSE_FIELDS,
   'flowtag.request.duration': 'number', // ns
   'http.response.status_code': 'number',
   'error.type': 'string', // aborted
