@@ -13,7 +13,7 @@ import { chooseServer } from './server-choice.ts';
 import type { RunVerb, VerbContext } from './verb.ts';
 
 interface DoctorOptions {
-  readonly target: readonly string[];
+  readonly target?: readonly string[];
   readonly output: 'text' | 'json';
 }
 
@@ -26,7 +26,7 @@ export function addDoctor(program: Command, run: RunVerb): void {
     .command('doctor')
     .summary('can this host, and this server, be probed')
     .description('Check kernel, rights, probes, targets and NATS by trying them; each problem with its cure.')
-    .option('--target <pid|path|glob>', 'also check this Go server; may be repeated', append, [])
+    .option('--target <pid|path|glob>', 'also check this Go server; may be repeated', append)
     .addOption(
       new Option('-o, --output <format>', 'form of a line').choices(['text', 'json']).default('text'),
     )
@@ -37,7 +37,7 @@ export function addDoctor(program: Command, run: RunVerb): void {
 }
 
 async function doctor(options: DoctorOptions, context: VerbContext): Promise<number> {
-  const checks = [...(await checkHost(options.target)), await checkBus(context)];
+  const checks = [...(await checkHost(options.target ?? [])), await checkBus(context)];
   await context.out.writeAll(
     checks.map((each) =>
       options.output === 'json' ? JSON.stringify(each) : formatCheck(each, context.paint),
@@ -88,6 +88,6 @@ async function checkBus({ server, dataDir }: VerbContext): Promise<Check> {
   }
 }
 
-function append(value: string, before: readonly string[]): readonly string[] {
+function append(value: string, before: readonly string[] = []): readonly string[] {
   return [...before, value];
 }

@@ -24,7 +24,7 @@ import { parsed, type RunVerb, type VerbContext } from './verb.ts';
 
 export interface UpOptions {
   readonly demo?: true;
-  readonly target: readonly string[];
+  readonly target?: readonly string[];
   readonly auto?: true;
   readonly duration?: number;
   readonly output: OutputFormat;
@@ -47,12 +47,7 @@ export function addUp(program: Verb, run: RunVerb): void {
       'Run NATS, capture, correlator and sink on this machine and print flows as they come. Needs root.',
     )
     .option('--demo', 'also run a demo server, watch it and send it a few requests')
-    .option(
-      '--target <pid|path|glob>',
-      'a Go server to watch, running now or later; may be repeated',
-      append,
-      [],
-    )
+    .option('--target <pid|path|glob>', 'a Go server to watch, running now or later; may be repeated', append)
     .option('--auto', 'watch every Go server on this machine')
     .option(
       '--duration <time>',
@@ -140,8 +135,7 @@ async function bringUp({ options, context, programs, tree, dataDir, end }: Run):
   feed.release();
   const board = watchServices(bus, say);
   const demoUrl = options.demo ? await startDemo(tree, join(dataDir, 'log')) : undefined;
-  const targets = [...options.target, ...(options.demo ? [DEMO_BINARY] : [])];
-  if (targets.length === 0 && !options.auto) say('nothing is watched: give --demo, --target or --auto');
+  const targets = [...(options.target ?? []), ...(options.demo ? [DEMO_BINARY] : [])];
   end.throwIfAborted();
   for (const service of serviceSpecs(programs.verb, server, dataDir, {
     targets,
@@ -184,7 +178,7 @@ async function ended(signal: AbortSignal, withinMs?: number): Promise<void> {
   else await settledWithin(aborted(signal), withinMs);
 }
 
-function append(value: string, before: readonly string[]): readonly string[] {
+function append(value: string, before: readonly string[] = []): readonly string[] {
   return [...before, value];
 }
 
