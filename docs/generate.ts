@@ -2,7 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { z } from 'zod';
-import { KPROBE_COLUMNS, PROCESS_COLUMNS, UPROBE_COLUMNS } from '../schemas/events.ts';
+import { CALLER_COLUMNS, KPROBE_COLUMNS, PROCESS_COLUMNS, UPROBE_COLUMNS } from '../schemas/events.ts';
 import { FLOW_FIELDS, REQUEST_FIELDS } from '../schemas/rows.ts';
 import { captureOptions } from '../services/capture/config.ts';
 import { correlatorOptions } from '../services/correlator/config.ts';
@@ -33,7 +33,8 @@ ${fields('Flow', 'flowtag.flow.<host>.<service>', FLOW_FIELDS)}
 ${fields('Finished request', 'flowtag.request.<host>.<service>', REQUEST_FIELDS)}
 ${fields('Request events (columns)', 'flowtag.ev.uprobe.<partition>.<host>', UPROBE_COLUMNS)}
 ${fields('Socket events (columns)', 'flowtag.ev.kprobe.<partition>.<host>', KPROBE_COLUMNS)}
-${fields('Processes of a batch (columns)', 'both event subjects', PROCESS_COLUMNS)}`;
+${fields('Processes of a batch (columns)', 'both event subjects', PROCESS_COLUMNS)}
+${fields('Callers of a batch (columns)', 'flowtag.ev.kprobe.<partition>.<host>', CALLER_COLUMNS)}`;
 
 if (!process.argv.includes('--check')) writeFileSync(OUTPUT, text);
 else if (readFileSync(OUTPUT, 'utf8') !== text) {

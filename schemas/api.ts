@@ -46,5 +46,7 @@ export const apiReply = z.object({
   v: z.literal(1),
   rows: z.custom<Uint8Array>((value) => value instanceof Uint8Array, 'not bytes').optional(),
   error: z.string().optional(),
+  /** Of rows that are more than one answer can carry: how many to ask for. */
+  fit: z.number().int().positive().optional(),
 });
 export type ApiReply = z.infer<typeof apiReply>;

@@ -14,10 +14,20 @@ export const SOCKET_USE = 2;
 export const SOCKET_CLOSE = 3;
 
 /** How the context of a socket event reached its goroutine; 0 when there was no context. */
-export const VIA = { none: 0, direct: 1, lineage: 2, pooled: 3, dial: 4, thread: 5 } as const;
+export const VIA = { none: 0, direct: 1, lineage: 2, pooled: 3, dial: 4, thread: 5, channel: 6 } as const;
 
 /** Bits of `flags`: what capture knows to be incomplete about a row. */
-export const FLAG = { pathTruncated: 1, readFault: 2, mapFull: 4 } as const;
+export const FLAG = {
+  pathTruncated: 1,
+  readFault: 2,
+  mapFull: 4,
+  /** The connection was open before capture looked at its process. */
+  predatesCapture: 8,
+  /** The process's probes were taken off again: its requests are not seen. */
+  notInstrumented: 16,
+  /** Its goroutine, or one that started it, had taken something from a channel before: maybe another request's work. */
+  fromChannel: 32,
+} as const;
 
 /** Processes that the rows of a batch refer to by index: each batch explains itself. */
 export const PROCESS_COLUMNS = {
@@ -27,6 +37,15 @@ export const PROCESS_COLUMNS = {
   'process.creation.time': 'u64',
   'service.name': 'str',
   'container.id': 'str',
+} as const satisfies ColumnSpec;
+
+/** Functions that made the calls which the rows of a batch report; a row refers to one by 1 + index. */
+export const CALLER_COLUMNS = {
+  'code.function.name': 'str',
+  'code.file.path': 'str',
+  'code.line.number': 'u32',
+  'code.stacktrace': 'str', // '' unless asked for
+  'flowtag.request.handler': 'str', // the function that net/http called, '' unknown
 } as const satisfies ColumnSpec;
 
 /** One row a request start or end, in kernel order. Ids are below 2^53; times are Unix epoch ns. */
@@ -69,7 +88,8 @@ export const KPROBE_COLUMNS = {
   peerAddress: 'str',
   peerPort: 'u16',
   errno: 'u16',
-  durationNs: 'u64', // of a connect: its latency, 0 unknown
+  durationNs: 'u64', // of a connect: until it succeeded or failed; of a close: the connection's life; 0 unknown
+  caller: 'u16', // 0 unknown, else 1 + index in the batch's callers
 } as const satisfies ColumnSpec;
 
 /** MessagePack can carry larger integers than it can be made to write: whoever passed one on would fail. */
@@ -95,6 +115,8 @@ const envelope = z.object({
   n: z.number().int().min(0).max(65_535),
   ledger,
   processes: z.number().int().min(0).max(65_535),
+  /** 0 in a uprobe batch. */
+  callers: z.number().int().min(0).max(65_534),
   cols: z.record(z.string(), columnBytes),
 });
 export type EventEnvelope = z.infer<typeof envelope>;
@@ -104,8 +126,10 @@ interface BatchOf<K extends EventKind, S extends ColumnSpec> extends Omit<EventE
   readonly rows: Columns<S>;
   readonly process: Columns<typeof PROCESS_COLUMNS>;
 }
+export interface KprobeBatch extends BatchOf<'kprobe', typeof KPROBE_COLUMNS> {
+  readonly caller: Columns<typeof CALLER_COLUMNS>;
+}
 export type UprobeBatch = BatchOf<'uprobe', typeof UPROBE_COLUMNS>;
-export type KprobeBatch = BatchOf<'kprobe', typeof KPROBE_COLUMNS>;
 export type EventBatch = UprobeBatch | KprobeBatch;
 
 export function schemaOf(kind: EventKind): string {
@@ -129,5 +153,11 @@ export function decodeEvents(bytes: Uint8Array): EventBatch | string {
   for (let row = 0; row < head.n; row++)
     if (rows.process[row]! >= head.processes)
       return `row ${row} names process ${rows.process[row]}, of ${head.processes}`;
-  return { ...head, process, rows } as EventBatch;
+  if (head.kind === 'uprobe') return { ...head, process, rows } as UprobeBatch;
+  const caller = readColumns(CALLER_COLUMNS, head.callers, cols);
+  if (typeof caller === 'string') return caller;
+  const { caller: named } = rows as KprobeBatch['rows'];
+  for (let row = 0; row < head.n; row++)
+    if (named[row]! > head.callers) return `row ${row} names caller ${named[row]}, of ${head.callers}`;
+  return { ...head, process, caller, rows } as KprobeBatch;
 }

@@ -47,6 +47,8 @@ export const FLOW_FIELDS = {
   'code.function.name': 'string',
   'code.file.path': 'string',
   'code.line.number': 'number',
+  'code.stacktrace': 'string', // only when asked for
+  'flowtag.request.handler': 'string', // the function that net/http called for the request
   'network.transport': 'string',
   'network.type': 'string',
   'network.local.address': 'string',
@@ -60,7 +62,9 @@ export const FLOW_FIELDS = {
   'flowtag.connect.duration': 'number', // ns
   'flowtag.attribution.verdict': 'string', // exact, lineage, pooled, thread, none
   'flowtag.attribution.depth': 'number',
-  'flowtag.attribution.reason': 'string', // of none: no_request, lost_event, expired, map_full, …
+  // Of none: no_request, lost_event, expired, request_ended, channel, map_full, not_instrumented; predates_capture also
+  // stands beside another verdict: the use is attributed, but who opened the connection was not seen.
+  'flowtag.attribution.reason': 'string',
 } as const;
 
 /** A finished request: its facts, how it ended and how many flows it caused. */

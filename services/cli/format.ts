@@ -20,12 +20,15 @@ export function flowCompact(flow: Flow, paint: Paint): string {
   return [paint.dim(time), ...core(flow, paint)].join(' ');
 }
 
-/** The compact line with date and microseconds, and after it every other field that has a value as `name=value`. */
+/**
+ * The compact line with date and microseconds, after it the caller (`by main.call (/src/main.go:12)`) and every other
+ * field that has a value as `name=value`.
+ */
 export function flowWide(flow: Flow, paint: Paint): string {
   const time = flow.time === null ? '-' : localDateTime(flow.time);
-  const more = FLOW_COLUMNS.filter((name) => flow[name] !== null && !IN_COMPACT.has(name));
+  const more = FLOW_COLUMNS.filter((name) => flow[name] !== null && !IN_WORDS.has(name));
   const fields = more.map((name) => `${paint.dim(`${name}=`)}${wideValue(name, flow[name]!)}`);
-  return [paint.dim(time), ...core(flow, paint), ...fields].join(' ');
+  return [paint.dim(time), ...core(flow, paint), ...callerWords(flow, paint), ...fields].join(' ');
 }
 
 /** Field names exactly, fields without a value left out, times RFC 3339, never coloured or cut. */
@@ -38,7 +41,8 @@ export function flowJson(flow: Flow): string {
   return escapeJson(JSON.stringify(out));
 }
 
-const IN_COMPACT = new Set<keyof Flow>([
+/** What the words before them say. */
+const IN_WORDS = new Set<keyof Flow>([
   'time',
   'host.name',
   'process.pid',
@@ -46,6 +50,9 @@ const IN_COMPACT = new Set<keyof Flow>([
   'http.request.method',
   'url.path',
   'url.query',
+  'code.function.name',
+  'code.file.path',
+  'code.line.number',
   'network.local.address',
   'network.local.port',
   'network.peer.address',
@@ -72,7 +79,14 @@ function core(flow: Flow, paint: Paint): string[] {
     ...(error === null ? [] : [paint.red(escapeWord(error))]),
     ...sinceRequest(flow),
     verdictText(flow, paint),
+    ...reasonBeside(flow, paint),
   ];
+}
+
+function callerWords(flow: Flow, paint: Paint): string[] {
+  const { 'code.function.name': name, 'code.file.path': file, 'code.line.number': line } = flow;
+  if (name === null && file === null) return [];
+  return [paint.dim('by'), word(name), `(${word(file)}${line === null ? '' : `:${line}`})`];
 }
 
 function processText(flow: Flow): string {
@@ -99,6 +113,12 @@ function verdictText(flow: Flow, paint: Paint): string {
   const depth = flow['flowtag.attribution.depth'];
   const text = depth === null ? word(verdict) : `${word(verdict)}/${depth}`;
   return verdict === 'lineage' ? paint.green(text) : paint.yellow(text);
+}
+
+/** A verdict that is not none can have one, too: what is not known although the request is. */
+function reasonBeside(flow: Flow, paint: Paint): string[] {
+  const { 'flowtag.attribution.verdict': verdict, 'flowtag.attribution.reason': reason } = flow;
+  return verdict === 'none' || reason === null ? [] : [paint.yellow(escapeWord(reason))];
 }
 
 function endText(address: string | null, port: number | null): string {

@@ -5,6 +5,7 @@ import { nowNs } from '../runtime/clock.ts';
 import { openBus } from './bus-session.ts';
 import { lookupFlows } from './flow-api.ts';
 import { formatFlow, OUTPUTS, type OutputFormat } from './format.ts';
+import { type InUse, inUseAt } from './in-use.ts';
 import { describeKey, type LookupKey, parseLookupKey } from './lookup-key.ts';
 import { chooseServer } from './server-choice.ts';
 import { parseDuration, parseTime } from './time-argument.ts';
@@ -25,7 +26,9 @@ export function addLookup(program: Command, run: RunVerb): void {
   program
     .command('lookup')
     .summary('which requests made or used a connection')
-    .description('Print the flows of a connection, trace, path or Community ID; the newest come last.')
+    .description(
+      'Print the flows of a connection, trace, path or Community ID; the newest come last. With --at, those that were using a connection then come first.',
+    )
     .argument('<what>', 'one end as address:port, a trace id, a /path or a Community ID (1:…=)')
     .argument('[other-end]', 'the other end as address:port, in either order')
     .option(
@@ -62,18 +65,32 @@ async function lookup(key: LookupKey, options: LookupOptions, context: VerbConte
   const askedNs = nowNs();
   const bus = await openBus(chooseServer(context.server, context.dataDir));
   try {
-    const flows = await lookupFlows(bus, query);
-    if (flows.length === LIMIT)
+    const { flows, asked } = await lookupFlows(bus, query);
+    if (flows.length === asked)
       say(
-        `there may be more: these are the ${LIMIT} nearest to ${at === undefined ? 'now' : '--at'}; narrow --at and --window`,
+        `there may be more: these are the ${asked} nearest to ${at === undefined ? 'now' : '--at'}; narrow --at and --window`,
       );
-    await out.writeAll(flows.map((flow) => formatFlow(options.output, flow, paint)));
+    const ofConnection = key.ends !== undefined || key.communityId !== undefined;
+    const { inUse, others } =
+      at !== undefined && ofConnection ? inUseAt(flows, at) : { inUse: [], others: flows };
+    if (at !== undefined && ofConnection && flows.length > 0) say(explainOrder({ inUse, others }, at));
+    await out.writeAll([...inUse, ...others].map((flow) => formatFlow(options.output, flow, paint)));
     if (flows.length > 0) return 0;
     say(`nothing found for ${describeKey(key)} ${searched(query, askedNs)}\n${advice(key)}`);
     return NOT_FOUND;
   } finally {
     await bus.close();
   }
+}
+
+function explainOrder({ inUse, others }: InUse, atNs: bigint): string {
+  const at = localDateTime(atNs);
+  if (inUse.length === 0) return `nothing used it before ${at} in this --window: these flows came later`;
+  const first =
+    inUse.length === 1
+      ? `the first flow was using the connection at ${at}`
+      : `the first ${inUse.length} flows were using their connections at ${at}`;
+  return others.length === 0 ? first : `${first}; the others follow, the newest last`;
 }
 
 function searched({ atNs, windowNs }: LookupQuery, askedNs: bigint): string {

@@ -14,13 +14,22 @@ export const correlatorOptions = z.object({
     .max(3_600_000)
     .default(60_000)
     .describe('how long an ended request can still be found as the cause of a connection'),
+  lateMs: z
+    .number()
+    .int()
+    .min(0)
+    .max(3_600_000)
+    .default(10_000)
+    .describe(
+      "how long after a request's end what its goroutines begin is still taken for its doing; then it says request_ended",
+    ),
   maxRequests: z
     .number()
     .int()
     .min(1_000)
     .max(10_000_000)
     .default(1_000_000)
-    .describe('requests remembered at once, about 0.6 kB each; beyond that the oldest fall off'),
+    .describe('requests remembered at once, about 0.9 kB each; beyond that the oldest fall off'),
   eventMib: megabytes(256).describe(
     'size of the stream of events in MiB; beyond it the oldest are discarded',
   ),

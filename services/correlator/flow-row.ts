@@ -1,5 +1,6 @@
 // One socket event, with the request that caused it or the reason why there is none, as a row of the product.
-import { type KprobeBatch, SOCKET_CONNECT } from '../../schemas/events.ts';
+import type { Columns } from '../../schemas/columns.ts';
+import { type CALLER_COLUMNS, type KprobeBatch, SOCKET_CONNECT } from '../../schemas/events.ts';
 import type { Flow } from '../../schemas/rows.ts';
 import type { Attribution } from './attribution.ts';
 import { communityId } from './community-id.ts';
@@ -14,6 +15,30 @@ export interface SocketBatch {
   readonly idPrefix: string;
   readonly rows: KprobeBatch['rows'];
   readonly processes: readonly Process[];
+  readonly callers: readonly Caller[];
+}
+
+/** The function that made the call, as far as the stack shows it. */
+export interface Caller {
+  readonly function: string | null;
+  readonly file: string | null;
+  readonly line: number | null;
+  readonly stacktrace: string | null;
+  readonly handler: string | null;
+}
+
+/** The caller table of a batch; its rows refer to it by 1 + index. */
+export function readCallers(columns: Columns<typeof CALLER_COLUMNS>, count: number): Caller[] {
+  const callers: Caller[] = [];
+  for (let i = 0; i < count; i++)
+    callers.push({
+      function: columns['code.function.name'].get(i) || null,
+      file: columns['code.file.path'].get(i) || null,
+      line: columns['code.line.number'][i]! || null,
+      stacktrace: columns['code.stacktrace'].get(i) || null,
+      handler: columns['flowtag.request.handler'].get(i) || null,
+    });
+  return callers;
 }
 
 export function flowRow(
@@ -24,6 +49,7 @@ export function flowRow(
 ): Flow {
   const { rows, idPrefix } = batch;
   const process = batch.processes[rows.process[row]!]!;
+  const caller = batch.callers[rows.caller[row]! - 1];
   const localAddress = rows.localAddress.get(row);
   const localPort = rows.localPort[row]!;
   const peerAddress = rows.peerAddress.get(row);
@@ -53,9 +79,11 @@ export function flowRow(
     trace_id: request?.traceId ?? null,
     span_id: request?.spanId ?? null,
     'flowtag.request.start': request?.startNs ?? null,
-    'code.function.name': null,
-    'code.file.path': null,
-    'code.line.number': null,
+    'code.function.name': caller?.function ?? null,
+    'code.file.path': caller?.file ?? null,
+    'code.line.number': caller?.line ?? null,
+    'code.stacktrace': caller?.stacktrace ?? null,
+    'flowtag.request.handler': (request && caller?.handler) ?? null,
     'network.transport': 'tcp',
     'network.type': rows.family[row] === 6 ? 'ipv6' : 'ipv4',
     'network.local.address': localAddress || null,

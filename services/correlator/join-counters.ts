@@ -7,6 +7,13 @@ export interface JoinCounters {
   flowsOut: number;
   requestsOut: number;
   closes: number;
+  /** Further uses of a connection by a request that has a flow for it already. */
+  usesMerged: number;
+  /** Responses of a request on its own inbound connection: no outbound use. */
+  inboundUses: number;
+  /** Of a request: connections and goroutines that were more than are remembered. */
+  connectionsForgotten: number;
+  goroutinesForgotten: number;
   readonly unattributed: Record<NoneReason, number>;
   /** Rows of a type this version does not know. */
   unknownRows: number;
@@ -32,7 +39,20 @@ export function newCounters(): JoinCounters {
     flowsOut: 0,
     requestsOut: 0,
     closes: 0,
-    unattributed: { no_request: 0, map_full: 0, lost_event: 0, expired: 0 },
+    usesMerged: 0,
+    inboundUses: 0,
+    connectionsForgotten: 0,
+    goroutinesForgotten: 0,
+    unattributed: {
+      no_request: 0,
+      predates_capture: 0,
+      not_instrumented: 0,
+      map_full: 0,
+      lost_event: 0,
+      expired: 0,
+      request_ended: 0,
+      channel: 0,
+    },
     unknownRows: 0,
     fallenOff: 0,
     requestsUnreported: 0,

@@ -37,7 +37,15 @@ const request = z.object({
   endNs: z.bigint(),
   /** As in the events: HTTP status, 0 unknown, -1 aborted. */
   status: z.number().int(),
+  /** Those with a verdict other than none. */
   flows: count,
+  /** Connections (socket cookies) that gave a flow, oldest first. */
+  connections: z.array(z.bigint()).readonly().default([]),
+  /** Goroutines not its own that acted for it before it ended, and since when, oldest first. */
+  goroutines: z
+    .array(z.tuple([count, z.bigint()]).readonly())
+    .readonly()
+    .default([]),
   /** Its row has been given out. */
   reported: z.boolean(),
 });

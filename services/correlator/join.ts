@@ -16,18 +16,29 @@ import {
 } from '../../schemas/events.ts';
 import type { FinishedRequest, Flow } from '../../schemas/rows.ts';
 import { AgeQueue } from './age-queue.ts';
-import { type Attribution, attributionOf, EXPIRED, LOST_EVENT, withoutRequest } from './attribution.ts';
+import {
+  type Attribution,
+  attributionOf,
+  EXPIRED,
+  LOST_EVENT,
+  REQUEST_ENDED,
+  withoutRequest,
+} from './attribution.ts';
 import type { BootState } from './boot-state.ts';
 import { Boots } from './boots.ts';
-import { flowRow, type SocketBatch } from './flow-row.ts';
+import { flowRow, readCallers, type SocketBatch } from './flow-row.ts';
 import { type JoinCounters, newCounters } from './join-counters.ts';
 import type { JoinState } from './join-state.ts';
-import { beginRequest, carryRequest, type Request, readProcesses, recordOf } from './request.ts';
+import { beginRequest, carryRequest, type Request, readProcesses } from './request.ts';
 import { requestRow } from './request-row.ts';
+import { hasOutlived, isFirstUse, isInbound } from './request-uses.ts';
+import { snapshot } from './snapshot.ts';
 
 export interface JoinLimits {
   /** How long an ended request stays joinable. */
   readonly windowNs: bigint;
+  /** How long after a request's end what its other goroutines begin is still taken for its doing. */
+  readonly lateNs: bigint;
   /** Requests remembered over all hosts; beyond that the oldest fall off. */
   readonly maxRequests: number;
   /** Boots of hosts remembered; beyond that the one not heard of for longest falls off. */
@@ -104,35 +115,9 @@ export class Join {
 
   /** For a successor that reads the messages from `replayFrom` on again; at most `maxCarried` requests. */
   state(replayFrom: number, maxCarried: number): JoinState {
+    const { byStart, boots, evictedThrough, limits } = this;
     const before = replayFrom * ROWS_PER_MESSAGE;
-    const open: Request[] = [];
-    const ended: Request[] = [];
-    const fallen = new Map<BootState, number>();
-    for (const request of this.byStart) {
-      if (request.order >= before) break;
-      if (request.endNs === 0n) open.push(request);
-      else if (request.boot.joinable(request, this.limits.windowNs)) ended.push(request);
-      else noteFallen(fallen, request);
-    }
-    // Open ones will go on to cause flows, ended ones rarely; of both, the newest first.
-    const old = [...ended, ...open];
-    const overflow = Math.max(0, old.length - maxCarried);
-    for (let i = 0; i < overflow; i++) noteFallen(fallen, old[i]!);
-    const kept = old.slice(overflow).sort((a, b) => a.order - b.order);
-    const boots = this.boots.all.toSorted((a, b) => a.heardSeq - b.heardSeq);
-    const index = new Map(boots.map((boot, i) => [boot, i]));
-    return {
-      boots: boots.map((boot) => ({
-        host: boot.host,
-        boot: boot.boot,
-        watermarkNs: boot.watermarkNs,
-        fallenId: Math.max(boot.fallenId, fallen.get(boot) ?? 0),
-        sequence: boot.sequence.state(),
-      })),
-      carried: kept.map((one) => recordOf(one, index.get(one.boot)!)),
-      overflow,
-      evictedThrough: this.evictedThrough,
-    };
+    return { ...snapshot(byStart, boots.all, before, limits.windowNs, maxCarried), evictedThrough };
   }
 
   /**
@@ -189,7 +174,8 @@ export class Join {
     const { host, idPrefix } = boot;
     const { rows } = batch;
     const processes = readProcesses(batch.process, batch.processes);
-    const source: SocketBatch = { host, idPrefix, rows, processes };
+    const callers = readCallers(batch.caller, batch.callers);
+    const source: SocketBatch = { host, idPrefix, rows, processes, callers };
     for (let row = 0; row < batch.n; row++) {
       const type = rows.type[row];
       if (type === SOCKET_CLOSE) this.counters.closes++;
@@ -201,21 +187,49 @@ export class Join {
   private acceptFlow(boot: BootState, source: SocketBatch, row: number, flows: Flow[]): void {
     const { rows } = source;
     const id = rows.requestId.number(row);
-    let attribution: Attribution | undefined = id === 0 ? undefined : attributionOf(rows.via[row]!);
-    let request: Request | undefined;
-    if (attribution === undefined) attribution = withoutRequest(rows.flags[row]!);
-    else {
-      request = boot.requests.get(id);
-      if (request !== undefined && !boot.joinable(request, this.limits.windowNs)) request = undefined;
-      if (request === undefined) attribution = this.whyUnknown(boot, id);
-      else if (!request.carried) request.flows++;
+    const chain = id === 0 ? undefined : attributionOf(rows.via[row]!, rows.flags[row]!);
+    if (chain === undefined) {
+      this.give(source, row, withoutRequest(rows.flags[row]!), undefined, flows);
+      return;
     }
-    if (attribution.reason !== null) this.counters.unattributed[attribution.reason]++;
-    if (this.resuming === undefined) flows.push(flowRow(source, row, attribution, request));
+    const request = boot.requests.get(id);
+    if (request === undefined || !boot.joinable(request, this.limits.windowNs)) {
+      const known = request !== undefined || id <= boot.fallenId;
+      this.give(source, row, known ? EXPIRED : LOST_EVENT, undefined, flows);
+    } else if (!request.carried) this.acceptCaused(request, chain, source, row, flows);
   }
 
-  private whyUnknown(boot: BootState, id: number): Attribution {
-    return boot.requests.has(id) || id <= boot.fallenId ? EXPIRED : LOST_EVENT;
+  /** `chain`: how the kernel came to the request. */
+  private acceptCaused(
+    request: Request,
+    chain: Attribution,
+    source: SocketBatch,
+    row: number,
+    flows: Flow[],
+  ): void {
+    const { rows } = source;
+    const { counters, limits } = this;
+    if (isInbound(request, rows, row)) counters.inboundUses++;
+    else if (chain.verdict === 'none') this.give(source, row, chain, undefined, flows);
+    else if (hasOutlived(request, rows, row, limits.lateNs, counters))
+      this.give(source, row, REQUEST_ENDED, undefined, flows);
+    else if (!isFirstUse(request, rows, row, counters)) counters.usesMerged++;
+    else {
+      request.flows++;
+      this.give(source, row, chain, request, flows);
+    }
+  }
+
+  private give(
+    source: SocketBatch,
+    row: number,
+    attribution: Attribution,
+    request: Request | undefined,
+    flows: Flow[],
+  ): void {
+    const { verdict, reason } = attribution;
+    if (verdict === 'none') this.counters.unattributed[reason!]++;
+    if (this.resuming === undefined) flows.push(flowRow(source, row, attribution, request));
   }
 
   private remember(request: Request): void {
@@ -287,11 +301,6 @@ export class Join {
       if (request.endNs > 0n && !request.reported) this.counters.requestsUnreported++;
     }
   }
-}
-
-function noteFallen(fallen: Map<BootState, number>, request: Request): void {
-  const { boot } = request;
-  if (request.id > (fallen.get(boot) ?? 0)) fallen.set(boot, request.id);
 }
 
 function byEnd(a: Request, b: Request): number {

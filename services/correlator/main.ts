@@ -18,7 +18,7 @@ export function main(argv: readonly string[]): Promise<number> {
 }
 
 async function run(config: CorrelatorOptions, log: Logger, signal: AbortSignal): Promise<void> {
-  const { server, host, windowMs, maxRequests } = config;
+  const { server, host, windowMs, lateMs, maxRequests } = config;
   const instance = `${host}:${process.pid}`;
   const startedNs = nowNs();
   const bus = await connectBus({ server, name: `flowtag ${ROLE} ${instance}`, signal, log });
@@ -35,6 +35,7 @@ async function run(config: CorrelatorOptions, log: Logger, signal: AbortSignal):
   try {
     const limits = {
       windowNs: BigInt(windowMs) * 1_000_000n,
+      lateNs: BigInt(lateMs) * 1_000_000n,
       maxRequests,
       maxBoots: MAX_BOOTS,
       silentNs: SILENT_NS,

@@ -13,6 +13,9 @@ export interface Request extends RequestRecord {
   gone: boolean;
 }
 
+/** Shared by all requests that have used nothing yet. */
+const NONE: readonly never[] = [];
+
 /** Row `row` of a batch as a request that has just begun. */
 export function beginRequest(
   batch: UprobeBatch,
@@ -40,6 +43,8 @@ export function beginRequest(
     endNs: 0n,
     status: 0,
     flows: 0,
+    connections: NONE,
+    goroutines: NONE,
     reported: false,
     boot,
     carried: false,

@@ -67,9 +67,10 @@ async function look({ sql, params }: Query, store: Store): Promise<ApiReply> {
     cells.map((row) => decodeRow(FLOWS, row) as Flow),
   );
   if (rows.length <= REPLY_BYTES_MAX) return { v: 1, rows };
-  const fit = Math.floor((cells.length * REPLY_BYTES_MAX) / rows.length);
+  const fit = Math.max(1, Math.floor((cells.length * REPLY_BYTES_MAX) / rows.length));
   return {
     v: 1,
+    fit,
     error: `${cells.length} flows are more than one answer can carry; ask for about ${fit} at a time`,
   };
 }

@@ -21,18 +21,20 @@ export function flowsQuery(query: FlowsQuery): Query {
 
 /**
  * Flows within the window before and after `atNs` (now, when it is not given), the nearest to it when there are more
- * than asked for. In words what is wrong with the query, where the schema cannot say it.
+ * than asked for; of a connection first those before it: the last of them tells who was using it. In words what is
+ * wrong with the query, where the schema cannot say it.
  */
 export function lookupQuery(query: LookupQuery, nowNs: bigint): Query | string {
   const at = clamp(query.atNs ?? nowNs);
   const range = { from: clamp(at - query.windowNs), upto: clamp(at + query.windowNs), last: query.limit, at };
   const nearest = 'abs(toUnixTimestamp64Nano(time) - {at:Int64}), time';
+  const lastBefore = `toUnixTimestamp64Nano(time) > {at:Int64}, ${nearest}`;
   if (query.traceId !== undefined)
     return select(['trace_id = unhex({traceId:String})'], nearest, { ...range, traceId: query.traceId });
   if (query.path !== undefined)
     return select(['url_path = {path:String}'], nearest, { ...range, path: query.path });
   if (query.communityId !== undefined)
-    return select(['network_community_id = base64Decode({communityId:String})'], nearest, {
+    return select(['network_community_id = base64Decode({communityId:String})'], lastBefore, {
       ...range,
       communityId: query.communityId.slice(2),
     });
@@ -44,7 +46,7 @@ export function lookupQuery(query: LookupQuery, nowNs: bigint): Query | string {
     params[`address${i}`] = end.address;
     params[`port${i}`] = end.port;
   }
-  return select(ends.length === 1 ? oneEnd() : bothEnds(), nearest, params);
+  return select(ends.length === 1 ? oneEnd() : bothEnds(), lastBefore, params);
 }
 
 export function existingIds(table: Table, ids: readonly string[], fromNs: bigint, uptoNs: bigint): Query {

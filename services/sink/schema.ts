@@ -65,6 +65,8 @@ const FLOW_COLUMN: Readonly<Record<keyof Flow, Spec>> = {
   'code.function.name': [label],
   'code.file.path': [label],
   'code.line.number': small,
+  'code.stacktrace': [text],
+  'flowtag.request.handler': [label],
   'network.transport': [label],
   'network.type': [label],
   // A connect that failed before it had a local end shows 0.0.0.0 (kept) or `::` and port 0 (read back as null).
@@ -130,7 +132,7 @@ export const TABLES = [FLOWS, REQUESTS] as const;
  * visible cost at a block's size).
  */
 export function createTable(table: Table, retentionDays: number): string {
-  const columns = table.columns.map(({ name, kind, codec }) => `  ${name} ${kind.type} CODEC(${codec})`);
+  const columns = table.columns.map((column) => `  ${definition(column)}`);
   return `CREATE TABLE IF NOT EXISTS ${table.name} (
 ${[...columns, '  stream_seq UInt64 CODEC(Delta(8), ZSTD(1))', ...table.indexes.map((index) => `  ${index}`)].join(',\n')}
 ) ENGINE = MergeTree
@@ -138,6 +140,16 @@ PARTITION BY toDate(time)
 ORDER BY (toStartOfFiveMinutes(time), service_name, url_path, time)
 TTL ${ttl(retentionDays)}
 SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1`;
+}
+
+/** Those that a table lacks which an earlier version made; `shown` is its `SHOW CREATE TABLE`. */
+export function missingColumns(table: Table, shown: string): Column[] {
+  return table.columns.filter(({ name }) => !shown.includes(`\`${name}\` `));
+}
+
+/** Rows that are there have no value in them. IF NOT EXISTS: two sinks may start at once. */
+export function addColumns(table: Table, columns: readonly Column[]): string {
+  return `ALTER TABLE ${table.name} ${columns.map((column) => `ADD COLUMN IF NOT EXISTS ${definition(column)}`).join(', ')}`;
 }
 
 /** For a table that exists with another retention. */
@@ -153,6 +165,10 @@ export function ttl(retentionDays: number): string {
 /** `flowtag.flow.id` → `flow_id`, `network.peer.port` → `network_peer_port`. */
 export function columnName(field: string): string {
   return field.replace(/^flowtag\./, '').replaceAll('.', '_');
+}
+
+function definition({ name, kind, codec }: Column): string {
+  return `${name} ${kind.type} CODEC(${codec})`;
 }
 
 function table(

@@ -5,7 +5,15 @@ import { FlowtagError } from '../runtime/errors.ts';
 import type { StoreAddress } from './embedded/store-address.ts';
 import { existingIds, storedUpto } from './queries.ts';
 import { insertColumns } from './row-binary.ts';
-import { alterRetention, createTable, TABLES, type Table, ttl } from './schema.ts';
+import {
+  addColumns,
+  alterRetention,
+  createTable,
+  missingColumns,
+  TABLES,
+  type Table,
+  ttl,
+} from './schema.ts';
 
 /** The store did not do what was asked; `code` is STORE_AWAY when it was not reached, STORE_FAILED when it refused. */
 export class StoreError extends FlowtagError {}
@@ -14,6 +22,7 @@ export type Params = Readonly<Record<string, string | number | bigint>>;
 export type Cells = readonly (string | number)[];
 
 export interface Store {
+  /** Makes the tables, or brings those of an earlier version up to date. */
   ensureSchema(retentionDays: number): Promise<void>;
   /** Resolves when the rows are durable. The same token again stores nothing: a retry is safe. */
   insertBlock(table: Table, rowBinary: Uint8Array, token: string): Promise<void>;
@@ -57,7 +66,11 @@ class HttpStore implements Store {
     for (const table of TABLES) {
       await this.attempt(() => this.client.command({ query: createTable(table, retentionDays) }));
       const [row] = await this.query(`SHOW CREATE TABLE ${table.name}`, {});
-      if (!String(row?.[0]).includes(ttl(retentionDays)))
+      const shown = String(row?.[0]);
+      const missing = missingColumns(table, shown);
+      if (missing.length > 0)
+        await this.attempt(() => this.client.command({ query: addColumns(table, missing) }));
+      if (!shown.includes(ttl(retentionDays)))
         await this.attempt(() => this.client.command({ query: alterRetention(table, retentionDays) }));
     }
   }

@@ -7,6 +7,7 @@ import { decodeEvents, type EventBatch } from '../../schemas/events.ts';
 import { decodeRows, FLOW_FIELDS, REQUEST_FIELDS } from '../../schemas/rows.ts';
 import { status } from '../../schemas/status.ts';
 import {
+  CALLERS,
   FLOW,
   HEAD,
   KPROBE_PROCESSES,
@@ -43,16 +44,19 @@ describe("today's encoder", () => {
 describe("today's decoder", () => {
   it('reads the golden uprobe batch', () => {
     const { rows, process, ...head } = eventsOf('uprobe.v1');
-    expect(head).toEqual({ ...HEAD, kind: 'uprobe', seq: 41, n: 2, processes: 1 });
+    expect(head).toEqual({ ...HEAD, kind: 'uprobe', seq: 41, n: 2, processes: 1, callers: 0 });
     expect(table(rows, 2)).toEqual(UPROBE_ROWS);
     expect(table(process, 1)).toEqual([PROCESS]);
   });
 
   it('reads the golden kprobe batch', () => {
-    const { rows, process, ...head } = eventsOf('kprobe.v1');
-    expect(head).toEqual({ ...HEAD, kind: 'kprobe', seq: 42, n: 3, processes: 2 });
+    const batch = eventsOf('kprobe.v1');
+    if (batch.kind !== 'kprobe') throw new Error(batch.kind);
+    const { rows, process, caller, ...head } = batch;
+    expect(head).toEqual({ ...HEAD, kind: 'kprobe', seq: 42, n: 3, processes: 2, callers: 2 });
     expect(table(rows, 3)).toEqual(KPROBE_ROWS);
     expect(table(process, 2)).toEqual(KPROBE_PROCESSES);
+    expect(table(caller, 2)).toEqual(CALLERS);
   });
 
   it('reads the golden flows and requests', () => {

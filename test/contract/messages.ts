@@ -1,7 +1,13 @@
 // One message of every kind, with values at the edges of what their fields hold.
 import { pack } from '../../schemas/codec.ts';
 import { type ColumnBytes, type ColumnSpec, ColumnWriter, type StringWriter } from '../../schemas/columns.ts';
-import { encodeEvents, KPROBE_COLUMNS, PROCESS_COLUMNS, UPROBE_COLUMNS } from '../../schemas/events.ts';
+import {
+  CALLER_COLUMNS,
+  encodeEvents,
+  KPROBE_COLUMNS,
+  PROCESS_COLUMNS,
+  UPROBE_COLUMNS,
+} from '../../schemas/events.ts';
 import {
   encodeRows,
   type FinishedRequest,
@@ -56,17 +62,34 @@ const ports = { localPort: 40_524, peerPort: 5432, errno: 0, durationNs: 0n };
 const connection = { connectionId: 2n ** 64n - 1n };
 export const KPROBE_ROWS = [
   { type: 1, eventId: 900n, ...request, timeNs: START_NS, ...actor, via: 2, depth: 3 },
-  { type: 2, eventId: 901n, ...request, timeNs: START_NS, ...actor, via: 3, depth: 0 },
+  { type: 2, eventId: 901n, ...request, timeNs: START_NS, ...actor, via: 6, depth: 0, flags: 8, caller: 2 },
   { type: 3, eventId: 902n, requestId: 0n, timeNs: START_NS, ...actor, process: 1, via: 0, depth: 255 },
 ].map((row, n) => ({
+  caller: 1,
   ...row,
   ...connection,
   ...(n === 1 ? ipv6 : ipv4),
   ...ports,
   ...(n === 0 && { durationNs: 812_000n }),
-  ...(n === 2 && { errno: 111 }),
+  ...(n === 2 && { errno: 111, caller: 0 }),
 }));
 export const KPROBE_PROCESSES = [PROCESS, GONE];
+export const CALLERS = [
+  {
+    'code.function.name': 'example.org/bestellungen/größe.(*Client).Call[...]',
+    'code.file.path': 'example.org/bestellungen/größe/client.go',
+    'code.line.number': 4_294_967_295,
+    'code.stacktrace': 'main.call\n\t/src/main.go:12\n',
+    'flowtag.request.handler': 'main.(*Orders).ServeHTTP',
+  },
+  {
+    'code.function.name': 'main.call',
+    'code.file.path': '/src/main.go',
+    'code.line.number': 12,
+    'code.stacktrace': '',
+    'flowtag.request.handler': '',
+  },
+];
 
 /** All fields null but these; values of the types that FLOW_FIELDS names. */
 export const FLOW = {
@@ -81,6 +104,11 @@ export const FLOW = {
   'url.path': '/größe',
   'client.port': 0,
   trace_id: TRACE_ID,
+  'code.function.name': 'main.call',
+  'code.file.path': '/src/main.go',
+  'code.line.number': 12,
+  'code.stacktrace': 'main.call\n\t/src/main.go:12\n',
+  'flowtag.request.handler': 'main.handle',
   'flowtag.connection.id': '18446744073709551615',
   'flowtag.connect.duration': 4_294_967_296,
   'flowtag.attribution.verdict': 'lineage',
@@ -113,7 +141,7 @@ export const STATUS: Status = {
 
 export const MESSAGES: Readonly<Record<string, () => Uint8Array>> = {
   'uprobe.v1': () => events('uprobe', 41, UPROBE_COLUMNS, UPROBE_ROWS, [PROCESS]),
-  'kprobe.v1': () => events('kprobe', 42, KPROBE_COLUMNS, KPROBE_ROWS, KPROBE_PROCESSES),
+  'kprobe.v1': () => events('kprobe', 42, KPROBE_COLUMNS, KPROBE_ROWS, KPROBE_PROCESSES, CALLERS),
   'flow.v1': () => encodeRows(FLOW_FIELDS, [FLOW]),
   'request.v1': () => encodeRows(REQUEST_FIELDS, [REQUEST]),
   'status.v1': () => pack(STATUS),
@@ -127,9 +155,15 @@ function events(
   spec: ColumnSpec,
   rows: readonly Row[],
   processes: readonly Row[],
+  callers?: readonly Row[],
 ): Uint8Array {
-  const cols = { ...columns(spec, rows), ...columns(PROCESS_COLUMNS, processes) };
-  return encodeEvents({ ...HEAD, kind, seq, n: rows.length, processes: processes.length, cols });
+  const cols = {
+    ...columns(spec, rows),
+    ...columns(PROCESS_COLUMNS, processes),
+    ...(callers && columns(CALLER_COLUMNS, callers)),
+  };
+  const counts = { n: rows.length, processes: processes.length, callers: callers?.length ?? 0 };
+  return encodeEvents({ ...HEAD, kind, seq, ...counts, cols });
 }
 
 function columns(spec: ColumnSpec, rows: readonly Row[]): Record<string, ColumnBytes> {

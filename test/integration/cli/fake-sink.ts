@@ -13,6 +13,8 @@ export interface FakeSink {
   /** Before it answers. */
   delay: () => Promise<void>;
   error: string | undefined;
+  /** Rows that an answer can carry. */
+  most: number;
   publishLive(...flows: Flow[]): void;
 }
 
@@ -24,6 +26,7 @@ export async function startFakeSink(server: string): Promise<FakeSink> {
     flows: [],
     delay: async () => undefined,
     error: undefined,
+    most: Number.POSITIVE_INFINITY,
     publishLive: (...flows) =>
       bus.publish(flowSubject('node-a', 'orders'), FLOW_SCHEMA, encodeRows(FLOW_FIELDS, flows)),
   };
@@ -37,12 +40,13 @@ export async function startFakeSink(server: string): Promise<FakeSink> {
   });
   bus.serve(apiSubject('lookup'), 'sink', async ({ data }) => {
     sink.queries.push(unpack(data) as LookupQuery);
-    return reply(sink, sink.flows);
+    return reply(sink, sink.flows.slice(-(unpack(data) as LookupQuery).limit));
   });
   return sink;
 }
 
-function reply({ error }: FakeSink, flows: Flow[]): { schema: string; data: Uint8Array } {
+function reply({ error, most }: FakeSink, flows: Flow[]): { schema: string; data: Uint8Array } {
+  if (flows.length > most) return { schema: API_SCHEMA, data: pack({ v: 1, error: 'too many', fit: most }) };
   const answer = error === undefined ? { v: 1, rows: encodeRows(FLOW_FIELDS, flows) } : { v: 1, error };
   return { schema: API_SCHEMA, data: pack(answer) };
 }

@@ -24,6 +24,7 @@ afterAll(async () => {
 });
 beforeEach(() => {
   sink.flows = [sampleFlow()];
+  sink.most = Number.POSITIVE_INFINITY;
   sink.queries.length = 0;
   rmSync(join(dataDir, 'up.json'), { force: true });
 });
@@ -59,6 +60,32 @@ describe('lookup', () => {
       windowNs: 90_000_000_000n,
       limit: 500,
     });
+  });
+
+  it('puts the request first that was using the connection at the time asked for, and says so', async () => {
+    const at = (second: number, path: string) =>
+      sampleFlow({ time: 1_795_352_400_000_000_000n + BigInt(second) * 1_000_000_000n, 'url.path': path });
+    sink.flows = [at(0, '/before'), at(1, '/then'), at(3, '/later')];
+    const ask = (...argv: string[]) => lookup('10.0.0.7:40522', '10.0.0.9:5432', ...argv);
+    const order = (stdout: string) => [...stdout.matchAll(/GET (\S+)/g)].map(([, path]) => path);
+    const then = await ask('--at', '2026-11-22T13:00:02Z');
+    expect(order(then.stdout)).toEqual(['/then', '/before', '/later']);
+    expect(then.stderr).toMatch(
+      /the first flow was using the connection at 2026-11-22 \d\d:00:02\.000000; the others follow, the newest last/,
+    );
+    const early = await ask('--at', '2026-11-22T12:59:00Z');
+    expect(order(early.stdout)).toEqual(['/before', '/then', '/later']);
+    expect(early.stderr).toMatch(/nothing used it before .* in this --window: these flows came later/);
+    const now = await ask();
+    expect([order(now.stdout), now.stderr]).toEqual([['/before', '/then', '/later'], '']);
+  });
+
+  it('shows as many as an answer can carry, and says that there may be more', async () => {
+    sink.flows = Array.from({ length: 40 }, () => sampleFlow());
+    sink.most = 30;
+    const { code, stdout, stderr } = await lookup('10.0.0.7:40522');
+    expect([code, stdout.trim().split('\n').length]).toEqual([0, 30]);
+    expect(stderr).toMatch(/there may be more: these are the 30 nearest to now/);
   });
 
   it('says plainly that nothing was found, where it looked and what to try', async () => {

@@ -20,7 +20,8 @@ afterAll(async () => {
   await nats?.stop();
 });
 beforeEach(() => {
-  Object.assign(sink, { flows: [], error: undefined, delay: async () => undefined });
+  const most = Number.POSITIVE_INFINITY;
+  Object.assign(sink, { flows: [], error: undefined, most, delay: async () => undefined });
   sink.queries.length = 0;
 });
 
@@ -59,6 +60,15 @@ describe('history', () => {
       .map((line) => JSON.parse(line)['flowtag.flow.id']);
     expect(ids).toEqual(sink.flows.slice(-1_700).map((each) => each['flowtag.flow.id']));
     expect(sink.queries.length).toBeGreaterThan(3);
+  });
+
+  it('is read in smaller pages when the flows are larger', async () => {
+    sink.flows = flows(300);
+    sink.most = 110;
+    const { code, stdout } = await observe('--last', '250', '-o', 'json');
+    expect(code).toBe(0);
+    expect(stdout.trim().split('\n')).toHaveLength(250);
+    expect(sink.queries.map((query) => 'last' in query && query.last)).toEqual([250, 110, 110, 110]);
   });
 
   it('passes on times', async () => {

@@ -42,7 +42,7 @@ async function expectTruth(fleet: Fleet, output: Output, running: Running): Prom
   expect(output.publishedAgain.unflagged).toBe(0);
 }
 
-it('gives each socket event exactly one flow, and the right one, through three kills', {
+it('gives each request and connection exactly one flow, and the right one, through three kills', {
   timeout: 120_000,
 }, async () => {
   const fleet = new Fleet();

@@ -19,6 +19,8 @@ interface Live {
   readonly path: string;
   readonly endsAt: number;
   flows: number;
+  /** Has used its pooled connection. */
+  pooled: boolean;
 }
 
 export class Fleet {
@@ -53,14 +55,24 @@ class Host {
     const timeNs = BASE_NS + BigInt(tick * DRAIN_MS) * 1_000_000n;
     const user: Row[] = [];
     this.kernel = [];
-    // Goroutines that outlive their request: joined, but not among the flows of its row.
-    for (const request of this.stragglers) this.socket(request.id, request.path, SOCKET_USE, timeNs);
+    // Goroutines that outlive their request: new ones are still its doing, but not among the flows of its row; of one
+    // that had worked for it before nobody knows.
+    for (const request of this.stragglers) {
+      const isNew = request.id % 2 === 0;
+      const goid = isNew ? request.id + 1_000_000 : request.id;
+      this.socket(request.id, isNew ? request.path : 'request_ended', timeNs, { type: SOCKET_USE, goid });
+    }
     this.stragglers = [];
     for (let i = 0; i < STARTS_PER_DRAIN && !last; i++) user.push(this.begin(tick, timeNs));
     for (const request of this.live) {
       if ((request.id + tick) % 3 !== 0 && request.endsAt !== tick) continue;
-      this.socket(request.id, request.path, tick % 2 === 0 ? SOCKET_CONNECT : SOCKET_USE, timeNs);
-      request.flows++;
+      const { id, path, pooled } = request;
+      const type = tick % 2 === 0 ? SOCKET_CONNECT : SOCKET_USE;
+      const connectionId = type === SOCKET_USE ? id : 0;
+      const gives = type === SOCKET_CONNECT || !pooled;
+      this.socket(id, gives ? path : undefined, timeNs, { type, goid: id, connectionId });
+      if (gives) request.flows++;
+      if (type === SOCKET_USE) request.pooled = true;
     }
     for (const request of this.live.filter(({ endsAt }) => last || endsAt <= tick)) {
       user.push(end(request.id, timeNs, 200));
@@ -68,8 +80,8 @@ class Host {
       if (!last) this.stragglers.push(request);
     }
     this.live = this.live.filter(({ endsAt }) => !last && endsAt > tick);
-    this.socket(0, 'no_request', SOCKET_CONNECT, timeNs);
-    if (tick % 10 === 0) this.socket(2 ** 40 + tick, 'lost_event', SOCKET_CONNECT, timeNs);
+    this.socket(0, 'no_request', timeNs, { type: SOCKET_CONNECT });
+    if (tick % 10 === 0) this.socket(2 ** 40 + tick, 'lost_event', timeNs, { type: SOCKET_CONNECT });
     this.kernel.push({ type: SOCKET_CLOSE, eventId: 2 ** 41 + tick, timeNs });
     return [this.message('uprobe', user, timeNs), this.message('kprobe', this.kernel, timeNs)];
   }
@@ -77,11 +89,13 @@ class Host {
   private begin(tick: number, timeNs: bigint): Row {
     const id = this.nextRequest++;
     const path = `/${this.host}/${id}`;
-    this.live.push({ id, path, endsAt: tick + (id % 40 === 0 ? LONG_DRAINS : SHORT_DRAINS), flows: 0 });
+    const endsAt = tick + (id % 40 === 0 ? LONG_DRAINS : SHORT_DRAINS);
+    this.live.push({ id, path, endsAt, flows: 0, pooled: false });
     return start(id, timeNs, { path });
   }
 
-  private socket(requestId: number, truth: string, type: number, timeNs: bigint): void {
+  /** `truth`: what its flow says, undefined when it gives none. */
+  private socket(requestId: number, truth: string | undefined, timeNs: bigint, more: Row): void {
     const eventId = this.nextEvent++;
     const via = requestId === 0 ? VIA.none : VIA.lineage;
     const ends = {
@@ -90,8 +104,8 @@ class Host {
       peerAddress: '10.0.0.9',
       peerPort: 80,
     };
-    this.kernel.push({ type, eventId, requestId, via, depth: 1, timeNs, family: 4, ...ends });
-    this.fleet.flows.set(`${this.host} ${eventId}`, truth);
+    this.kernel.push({ eventId, requestId, via, depth: 1, timeNs, family: 4, ...ends, ...more });
+    if (truth !== undefined) this.fleet.flows.set(`${this.host} ${eventId}`, truth);
   }
 
   private message(kind: 'uprobe' | 'kprobe', rows: readonly Row[], uptoNs: bigint): Outbound {

@@ -220,9 +220,11 @@ describe('look-ups', () => {
       5,
     ]);
     expect(ids(await lookup({ ends: [A, B], atNs: BASE_NS, windowNs: 61n * minute }))).toEqual([1, 2, 5]);
-    expect(
-      ids(await lookup({ ends: [A, B], atNs: BASE_NS + 59n * minute, windowNs: 61n * minute, limit: 1 })),
-    ).toEqual([5]);
+    // When not all are asked for: the last before that time, not the nearest.
+    const one = { atNs: BASE_NS + 59n * minute, windowNs: 61n * minute, limit: 1 };
+    expect(ids(await lookup({ ends: [A, B], ...one }))).toEqual([2]);
+    expect(ids(await lookup({ ends: [A, B], ...one, atNs: BASE_NS + 61n * minute }))).toEqual([5]);
+    expect(ids(await lookup({ ends: [A, B], ...one, atNs: BASE_NS - 1n }))).toEqual([1]);
     expect(ids(await lookup({ ends: [A, B], atNs: BASE_NS + 30n * minute, windowNs: minute }))).toEqual([]);
   });
 

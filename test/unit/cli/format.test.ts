@@ -30,6 +30,25 @@ describe('compact', () => {
       },
       'reused +2.1ms pooled',
     ],
+    [
+      'pooled from another goroutine',
+      {
+        'flowtag.attribution.verdict': 'pooled',
+        'flowtag.connection': 'reused',
+        'flowtag.attribution.depth': 2,
+      },
+      'reused +2.1ms pooled/2',
+    ],
+    [
+      'a connection that was open before capture looked',
+      {
+        'flowtag.attribution.verdict': 'pooled',
+        'flowtag.connection': 'reused',
+        'flowtag.attribution.depth': 0,
+        'flowtag.attribution.reason': 'predates_capture',
+      },
+      'reused +2.1ms pooled/0 predates_capture',
+    ],
     ['a failed connect says why', { 'error.type': 'ECONNREFUSED' }, 'new ECONNREFUSED +2.1ms lineage/2'],
   ])('%s', (_, change, end) => {
     expect(compact(sampleFlow(change))).toMatch(new RegExp(` ${end.replaceAll('+', '\\+')}$`));
@@ -85,10 +104,29 @@ describe('compact', () => {
 });
 
 describe('wide', () => {
+  it('names the caller and its handler', () => {
+    const line = (change: Partial<Flow>) => flowWide(sampleFlow(change), plain);
+    const caller = {
+      'code.function.name': 'main.call',
+      'code.file.path': '/src/main.go',
+      'code.line.number': 12,
+      'flowtag.request.handler': 'main.handle',
+    };
+    expect(line(caller)).toMatch(
+      / new \+2\.1ms lineage\/2 by main\.call \(\/src\/main\.go:12\) .*flowtag\.request\.handler=main\.handle/,
+    );
+    expect(line({ 'code.function.name': 'main.f x\x1b' })).toContain(' by main.f\\x20x\\x1b (-) ');
+    expect(line({ ...caller, 'code.line.number': null })).toContain(' by main.call (/src/main.go) ');
+    expect(line({})).not.toContain(' by ');
+    expect(line({ 'code.stacktrace': 'main.call\n\t/src/main.go:12\n' })).toContain(
+      ' code.stacktrace="main.call\\x0a\\x09/src/main.go:12\\x0a"',
+    );
+  });
+
   it('adds the other fields that have a value', () => {
     const line = flowWide(
       sampleFlow({
-        'code.function.name': 'main.(*Handler) serve',
+        'flowtag.request.handler': 'main.(*Handler) serve',
         'flowtag.connect.duration': 350_000,
         'process.creation.time': 0n,
         trace_id: 'a"\x1b',
@@ -96,7 +134,7 @@ describe('wide', () => {
       plain,
     );
     expect(line).toMatch(/^2026-11-22 13:00:01\.123456 node-a orders\[4321\] GET/);
-    expect(line).toContain(' code.function.name="main.(*Handler) serve"');
+    expect(line).toContain(' flowtag.request.handler="main.(*Handler) serve"');
     expect(line).toContain(' flowtag.connect.duration=0.350ms');
     expect(line).toContain(' process.creation.time=1970-01-01T00:00:00.000000000Z');
     expect(line).toContain(' trace_id="a\\"\\x1b"');

@@ -1,6 +1,7 @@
 // Batches as capture would publish them, from plain objects.
 import { ColumnWriter, StringWriter } from '../../../schemas/columns.ts';
 import {
+  CALLER_COLUMNS,
   decodeEvents,
   type EventBatch,
   encodeEvents,
@@ -22,6 +23,7 @@ export interface Head {
   readonly sinceNs?: bigint;
   readonly uptoNs?: bigint;
   readonly processes?: readonly Row[];
+  readonly callers?: readonly Row[];
 }
 
 export const DEFAULT_PROCESS: Row = {
@@ -45,6 +47,7 @@ export function end(requestId: number, timeNs: bigint, status = 200): Row {
 const CAPACITY = 8_192;
 const WRITERS = {
   process: new ColumnWriter(PROCESS_COLUMNS, CAPACITY),
+  caller: new ColumnWriter(CALLER_COLUMNS, CAPACITY),
   uprobe: new ColumnWriter(UPROBE_COLUMNS, CAPACITY),
   kprobe: new ColumnWriter(KPROBE_COLUMNS, CAPACITY),
 };
@@ -59,9 +62,10 @@ const WIDE = new Set(
 export function batchBytes(head: Head, rows: readonly Row[]): Uint8Array {
   const { kind, host = 'node-a', boot = 'boot-1', seq, sinceNs = 1n, uptoNs = 0n } = head;
   const processes = head.processes ?? [DEFAULT_PROCESS];
-  const table = WRITERS.process;
+  const callers = head.callers ?? [];
   const events = WRITERS[kind];
-  fill(table, processes);
+  fill(WRITERS.process, processes);
+  fill(WRITERS.caller, callers);
   fill(events, rows);
   return encodeEvents({
     v: 1,
@@ -74,7 +78,12 @@ export function batchBytes(head: Head, rows: readonly Row[]): Uint8Array {
     n: rows.length,
     ledger: { sinceNs, captured: {}, dropped: {} },
     processes: processes.length,
-    cols: { ...table.take(), ...events.take() },
+    callers: callers.length,
+    cols: {
+      ...WRITERS.process.take(),
+      ...(kind === 'kprobe' && WRITERS.caller.take()),
+      ...events.take(),
+    },
   });
 }
 

@@ -21,7 +21,13 @@ afterEach(() => vi.useRealTimers());
 
 /** A writer whose bus answers as told. */
 function writer() {
-  const join = new Join({ windowNs: 60n, maxRequests: 1_000, maxBoots: 10, silentNs: 1_000n });
+  const join = new Join({
+    windowNs: 60n,
+    lateNs: 1_000_000n,
+    maxRequests: 1_000,
+    maxBoots: 10,
+    silentNs: 1_000n,
+  });
   const takeover = planTakeover(undefined, { firstSeq: 1, lastSeq: 0, created: 'c1' });
   const pipeline = new Pipeline(join, takeover, 'c1', () => undefined);
   const written: { checkpoint: Checkpoint; revision: number }[] = [];

@@ -1,7 +1,16 @@
-// Random histories for property tests: what happened on several hosts, and a stream that tells it in an order that
-// capture could have published.
+// Random histories for property tests: what happened on several hosts, and a stream that tells it as capture does:
+// drain by drain, of each drain the request events before the socket events.
 import fc from 'fast-check';
-import { type EventBatch, SOCKET_CLOSE, SOCKET_CONNECT, SOCKET_USE, VIA } from '../../../schemas/events.ts';
+import {
+  type EventBatch,
+  FLAG,
+  REQUEST_END,
+  REQUEST_START,
+  SOCKET_CLOSE,
+  SOCKET_CONNECT,
+  SOCKET_USE,
+  VIA,
+} from '../../../schemas/events.ts';
 import { batch, type Row } from './batches.ts';
 
 /** One request and what it caused, on one boot of one host. Ids are the same on all of them, on purpose. */
@@ -9,9 +18,22 @@ export interface RequestStory {
   readonly place: Place;
   readonly pid: number;
   readonly id: number;
-  readonly sockets: readonly { readonly type: number; readonly via: number }[];
-  /** How many of its socket events precede its end in the stream; undefined: it does not end. */
+  readonly sockets: readonly SocketStory[];
+  /** How many of its socket events precede its end; undefined: it does not end. */
   readonly endAfter: number | undefined;
+}
+
+export interface SocketStory {
+  readonly type: number;
+  readonly via: number;
+  readonly depth: number;
+  readonly goid: number;
+  /** 0: unknown. */
+  readonly connection: number;
+  /** Than capture. */
+  readonly older: boolean;
+  /** Its peer is the request's client. */
+  readonly toClient: boolean;
 }
 
 export interface Place {
@@ -19,10 +41,12 @@ export interface Place {
   readonly boot: string;
 }
 
-/** One event as the stream tells it. */
+/** One event, in the order in which they happened. */
 export interface Told {
-  readonly kind: 'uprobe' | 'kprobe';
   readonly story: RequestStory;
+  /** Of a socket event. */
+  readonly socket: SocketStory | undefined;
+  readonly timeNs: bigint;
   readonly row: Row;
 }
 
@@ -39,11 +63,19 @@ const PLACES: readonly Place[] = [
 ];
 
 const PIDS = [10, 11];
+const PROCESSES = PIDS.map((pid) => ({ 'process.pid': pid, 'service.name': `svc-${pid}` }));
+/** Of every request. */
+export const OWN_GOROUTINE = 1;
 
 const place = fc.constantFrom(...PLACES);
-const socket = fc.record({
+const socket: fc.Arbitrary<SocketStory> = fc.record({
   type: fc.constantFrom(SOCKET_CONNECT, SOCKET_USE, SOCKET_CONNECT, SOCKET_USE, SOCKET_CLOSE),
-  via: fc.constantFrom(VIA.direct, VIA.lineage, VIA.dial, VIA.pooled, VIA.thread),
+  via: fc.constantFrom(VIA.direct, VIA.lineage, VIA.dial, VIA.pooled, VIA.thread, VIA.channel),
+  depth: fc.nat({ max: 1 }),
+  goid: fc.constantFrom(OWN_GOROUTINE, 2, 3),
+  connection: fc.nat({ max: 3 }),
+  older: fc.boolean(),
+  toClient: fc.boolean(),
 });
 
 export const stories: fc.Arbitrary<RequestStory[]> = fc
@@ -51,8 +83,8 @@ export const stories: fc.Arbitrary<RequestStory[]> = fc
     fc.record({
       place,
       pid: fc.constantFrom(...PIDS),
-      sockets: fc.array(socket, { maxLength: 5 }),
-      endAfter: fc.option(fc.nat({ max: 5 }), { nil: undefined }),
+      sockets: fc.array(socket, { maxLength: 7 }),
+      endAfter: fc.option(fc.nat({ max: 7 }), { nil: undefined }),
     }),
     { maxLength: 30 },
   )
@@ -71,7 +103,7 @@ export function tell(told: readonly RequestStory[], draws: readonly number[]): T
   const out: Told[] = [];
   for (let i = 0; chains.length > 0; i++) {
     const at = (draws[i % Math.max(1, draws.length)] ?? 0) % chains.length;
-    out.push(chains[at]!.shift()!);
+    out.push({ ...chains[at]!.shift()!, timeNs: BigInt(10 * (i + 1)) });
     if (chains[at]!.length === 0) chains.splice(at, 1);
   }
   return out;
@@ -82,8 +114,8 @@ export function pathOf({ place: { host, boot }, pid, id }: RequestStory): string
 }
 
 /**
- * Batches of the events of one boot and kind that follow each other, cut at the draws. Time is the position in the
- * stream; the watermark of a batch is the time of its last row, or 0 when `timed` is off.
+ * Drains end at the cuts; each publishes of every boot its request events and then its socket events. The watermark of
+ * a batch is the end of its drain, or 0 when `timed` is off.
  */
 export function toMessages(
   told: readonly Told[],
@@ -92,54 +124,59 @@ export function toMessages(
 ): StreamMessage[] {
   const messages: StreamMessage[] = [];
   const numbers = new Map<Place, number>();
-  let from = 0;
-  for (let at = 1; at <= told.length; at++) {
-    const first = told[from]!;
-    const same =
-      at < told.length && told[at]!.kind === first.kind && told[at]!.story.place === first.story.place;
-    if (same && !cuts.has(at)) continue;
-    const { host, boot } = first.story.place;
-    const seq = (numbers.get(first.story.place) ?? 0) + 1;
-    numbers.set(first.story.place, seq);
-    const uptoNs = timed ? timeOf(at - 1) : 0n;
-    const rows = told.slice(from, at).map(({ row, story }, i) => {
-      return { ...row, timeNs: timeOf(from + i), process: PIDS.indexOf(story.pid) };
-    });
-    const processes = PIDS.map((pid) => ({ 'process.pid': pid, 'service.name': `svc-${pid}` }));
-    messages.push({
-      seq: messages.length + 1,
-      host,
-      batch: batch({ kind: first.kind, host, boot, seq, uptoNs, processes }, rows),
-    });
+  for (let from = 0, at = 1; at <= told.length; at++) {
+    if (at < told.length && !cuts.has(at)) continue;
+    const drained = told.slice(from, at);
+    const uptoNs = timed ? told[at - 1]!.timeNs : 0n;
+    for (const place of PLACES)
+      for (const kind of ['uprobe', 'kprobe'] as const) {
+        const rows = drained.filter(
+          ({ story, socket }) => story.place === place && (socket !== undefined) === (kind === 'kprobe'),
+        );
+        if (rows.length === 0) continue;
+        const seq = (numbers.get(place) ?? 0) + 1;
+        numbers.set(place, seq);
+        const { host, boot } = place;
+        messages.push({
+          seq: messages.length + 1,
+          host,
+          batch: batch({ kind, host, boot, seq, uptoNs, processes: PROCESSES }, rows.map(rowOf)),
+        });
+      }
     from = at;
   }
   return messages;
 }
 
-function timeOf(position: number): bigint {
-  return BigInt(10 * (position + 1));
+function rowOf({ row, story, timeNs }: Told): Row {
+  return { ...row, timeNs, process: PIDS.indexOf(story.pid) };
 }
 
-function chainOf(story: RequestStory): Told[] {
-  const { id, sockets, endAfter } = story;
-  const chain: Told[] = sockets.map(({ type, via }, i) => ({
-    kind: 'kprobe',
+function chainOf(story: RequestStory): Omit<Told, 'timeNs'>[] {
+  const { id, endAfter } = story;
+  const client = { clientAddress: '10.0.0.3', clientPort: 1_000 + id };
+  const chain: Omit<Told, 'timeNs'>[] = story.sockets.map((socket, i) => ({
     story,
+    socket,
     row: {
-      type,
-      via,
-      depth: 1,
+      type: socket.type,
+      via: socket.via,
+      depth: socket.depth,
+      goid: socket.goid,
+      connectionId: socket.connection,
+      flags: socket.older ? FLAG.predatesCapture : 0,
       eventId: id * 100 + i,
       requestId: id,
       localAddress: '10.0.0.1',
-      peerAddress: '10.0.0.2',
+      peerAddress: socket.toClient ? client.clientAddress : '10.0.0.2',
+      peerPort: client.clientPort,
     },
   }));
-  const told = (type: number): Told => ({
-    kind: 'uprobe',
+  const told = (type: number): Omit<Told, 'timeNs'> => ({
     story,
-    row: { type, requestId: id, path: pathOf(story) },
+    socket: undefined,
+    row: { type, requestId: id, path: pathOf(story), goid: OWN_GOROUTINE, ...client },
   });
-  if (endAfter !== undefined) chain.splice(endAfter, 0, told(2));
-  return [told(1), ...chain];
+  if (endAfter !== undefined) chain.splice(endAfter, 0, told(REQUEST_END));
+  return [told(REQUEST_START), ...chain];
 }

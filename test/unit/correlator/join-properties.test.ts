@@ -1,12 +1,22 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { SOCKET_CLOSE } from '../../../schemas/events.ts';
+import { REQUEST_START } from '../../../schemas/events.ts';
 import type { FinishedRequest, Flow } from '../../../schemas/rows.ts';
 import { decodeCheckpoint, encodeCheckpoint } from '../../../services/correlator/checkpoint.ts';
+import { bootPrefix } from '../../../services/correlator/ids.ts';
 import { Join, type JoinLimits } from '../../../services/correlator/join.ts';
-import { pathOf, type StreamMessage, stories, tell, toMessages } from './event-story.ts';
+import { pathOf, type StreamMessage, stories, type Told, tell, toMessages } from './event-story.ts';
+import { type Fate, fatesOf, NO_FLOW } from './story-truth.ts';
 
-const LIMITS: JoinLimits = { windowNs: 1_000_000n, maxRequests: 1_000, maxBoots: 10, silentNs: 1_000_000n };
+const LIMITS: JoinLimits = {
+  windowNs: 1_000_000n,
+  lateNs: 1_000_000n,
+  maxRequests: 1_000,
+  maxBoots: 10,
+  silentNs: 1_000_000n,
+};
+/** Events are 10 ns apart. */
+const lateNs = fc.bigInt({ min: 0n, max: 400n });
 const draws = fc.array(fc.nat({ max: 1_000 }), { minLength: 1, maxLength: 60 });
 const cuts = fc.array(fc.nat({ max: 200 }), { maxLength: 60 }).map((list) => new Set(list));
 
@@ -26,11 +36,12 @@ function run(messages: readonly StreamMessage[], join: Join): Rows {
 }
 
 describe('Join, on any history', () => {
-  it('gives the same flows for every order that keeps a start before what it caused', () => {
+  it('gives the same flows in whatever drains the events come', () => {
     fc.assert(
-      fc.property(stories, draws, cuts, draws, cuts, (told, order1, cuts1, order2, cuts2) => {
-        const [one, other] = [tell(told, order1), tell(told, order2)].map((list, i) =>
-          run(toMessages(list, i === 0 ? cuts1 : cuts2, false), new Join(LIMITS)).flows.map(timeless),
+      fc.property(stories, draws, cuts, cuts, (told, order, cuts1, cuts2) => {
+        const list = tell(told, order);
+        const [one, other] = [cuts1, cuts2].map(
+          (cutSet) => run(toMessages(list, cutSet, false), new Join(LIMITS)).flows,
         );
         expect(sortById(one!)).toEqual(sortById(other!));
       }),
@@ -38,17 +49,46 @@ describe('Join, on any history', () => {
     );
   });
 
-  it('gives exactly one flow for each connect and use, to the request of the same host, boot and process', () => {
+  it('gives one flow for each request and connection, to the request of the same host, boot and process', () => {
     fc.assert(
-      fc.property(stories, draws, cuts, (told, order, cutSet) => {
+      fc.property(stories, draws, cuts, lateNs, (told, order, cutSet, late) => {
         const list = tell(told, order);
-        const { flows } = run(toMessages(list, cutSet, false), new Join(LIMITS));
-        const events = list.filter(({ kind, row }) => kind === 'kprobe' && row.type !== SOCKET_CLOSE);
-        expect(flows.map((flow) => flow['url.path'])).toEqual(events.map(({ story }) => pathOf(story)));
-        expect(flows.map((flow) => flow['process.pid'])).toEqual(events.map(({ story }) => story.pid));
-        expect(new Set(flows.map((flow) => flow['flowtag.flow.id'])).size).toBe(events.length);
-        const none = flows.filter((flow) => flow['flowtag.attribution.verdict'] === 'none');
-        expect(none).toEqual([]);
+        const join = new Join({ ...LIMITS, lateNs: late });
+        const { flows } = run(toMessages(list, cutSet, false), join);
+        const fates = fatesOf(list, late);
+        expect(flowsById(flows)).toEqual(expectedById(fates));
+        expect(
+          flows.filter(({ 'process.pid': pid, 'url.path': path }) => path && !path.includes(`/${pid}/`)),
+        ).toEqual([]);
+        expect(new Set(flows.map((flow) => flow['flowtag.flow.id'])).size).toBe(flows.length);
+        const count = (fate: Fate) => [...fates.values()].filter((one) => one === fate).length;
+        expect(join.counters).toMatchObject({
+          closes: count('closed'),
+          usesMerged: count('merged'),
+          inboundUses: count('inbound'),
+          flowsOut: flows.length,
+        });
+        expect(join.counters.unattributed.request_ended).toBe(count('request_ended'));
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it('says of a finished request how many flows it had been given', () => {
+    fc.assert(
+      fc.property(stories, draws, (told, order) => {
+        const list = tell(told, order);
+        // One drain holds all of it: nothing that it caused comes after its row.
+        const { requests } = run(toMessages(list, new Set(), true), new Join(LIMITS));
+        const fates = [...fatesOf(list, LIMITS.lateNs)];
+        // A boot says how far it is with its socket events.
+        const said = new Set(fates.map(([{ story }]) => story.place));
+        const expected = told
+          .filter(({ endAfter, place }) => endAfter !== undefined && said.has(place))
+          .map((story) => [pathOf(story), fates.filter(([, fate]) => fate === pathOf(story)).length]);
+        expect(new Map(requests.map((row) => [row['url.path'], row['flowtag.request.flows']]))).toEqual(
+          new Map(expected as [string, number][]),
+        );
       }),
       { numRuns: 150 },
     );
@@ -58,20 +98,20 @@ describe('Join, on any history', () => {
     fc.assert(
       fc.property(stories, draws, cuts, fc.nat({ max: 3 }), (told, order, cutSet, lose) => {
         const list = tell(told, order);
-        const heard = list.filter(
-          ({ row, story }) => row.type !== 1 || story.id % 4 > lose || 'eventId' in row,
-        );
+        const isLost = ({ story }: Told) => story.id % 4 <= lose;
+        const heard = list.filter((one) => one.row.type !== REQUEST_START || one.socket || !isLost(one));
         const { flows } = run(toMessages(heard, cutSet, false), new Join(LIMITS));
-        const events = list.filter(({ kind, row }) => kind === 'kprobe' && row.type !== SOCKET_CLOSE);
-        expect(flows.map((flow) => flow['url.path'] ?? flow['flowtag.attribution.reason'])).toEqual(
-          events.map(({ story }) => (story.id % 4 > lose ? pathOf(story) : 'lost_event')),
-        );
+        const fates = [...fatesOf(list, LIMITS.lateNs)].map(([one, fate]): [Told, Fate] => [
+          one,
+          isLost(one) && fate !== 'closed' ? 'lost_event' : fate,
+        ]);
+        expect(flowsById(flows)).toEqual(expectedById(new Map(fates)));
       }),
       { numRuns: 150 },
     );
   });
 
-  it('remembers no more requests than allowed, counts what falls off, and still gives one flow each', () => {
+  it('remembers no more requests than allowed, counts what falls off, and accounts for every event', () => {
     fc.assert(
       fc.property(
         stories,
@@ -86,10 +126,12 @@ describe('Join, on any history', () => {
             flows += join.accept(host, batch, seq).flows.length;
             expect(join.size).toBeLessThanOrEqual(maxRequests);
           }
-          const { fallenOff, flowsOut, closes, unattributed } = join.counters;
+          const { fallenOff, flowsOut, closes, usesMerged, inboundUses, unattributed } = join.counters;
           expect(join.size + fallenOff).toBe(told.length);
           expect(flows).toBe(flowsOut);
-          expect(flows + closes).toBe(list.filter(({ kind }) => kind === 'kprobe').length);
+          expect(flows + closes + usesMerged + inboundUses).toBe(
+            list.filter(({ socket }) => socket !== undefined).length,
+          );
           expect(unattributed.lost_event + unattributed.no_request).toBe(0);
         },
       ),
@@ -99,6 +141,7 @@ describe('Join, on any history', () => {
 
   it('goes on from a checkpoint as if nothing had happened', () => {
     const limits = fc.record({
+      lateNs,
       windowNs: fc.bigInt({ min: 0n, max: 800n }),
       maxRequests: fc.constantFrom(3, 8, 1_000),
     });
@@ -135,11 +178,26 @@ function throughCheckpoint(join: Join, emitFrom: number, replayFrom: number) {
   return decoded.join;
 }
 
-/** Times are positions in the stream here, and differ with the order. */
-function timeless(flow: Flow): Partial<Flow> {
-  return { ...flow, time: null, 'flowtag.request.start': null };
+/** Of each flow, by host, boot and event: the request's path, or the reason why there is none. */
+function flowsById(flows: readonly Flow[]): Map<string, string | null> {
+  return new Map(
+    flows.map((flow) => [
+      flow['flowtag.flow.id']!,
+      flow['flowtag.attribution.verdict'] === 'none' ? flow['flowtag.attribution.reason'] : flow['url.path'],
+    ]),
+  );
 }
 
-function sortById(flows: readonly Partial<Flow>[]): Partial<Flow>[] {
+function expectedById(fates: ReadonlyMap<Told, Fate>): Map<string, Fate> {
+  const flows = [...fates].filter(([, fate]) => !NO_FLOW.includes(fate));
+  return new Map(
+    flows.map(([{ story, row }, fate]) => [
+      bootPrefix(story.place.host, story.place.boot) + Number(row.eventId).toString(16).padStart(16, '0'),
+      fate,
+    ]),
+  );
+}
+
+function sortById(flows: readonly Flow[]): Flow[] {
   return [...flows].sort((a, b) => (a['flowtag.flow.id']! < b['flowtag.flow.id']! ? -1 : 1));
 }

@@ -8,7 +8,13 @@ import { batch, end, type Head, type Row, start } from './batches.ts';
 /** FNV-1a-64 of "node-a\0boot-1", computed apart from the code under test. */
 const BOOT_PREFIX = 'ecf7297d1cc9accf';
 
-const LIMITS: JoinLimits = { windowNs: 60n, maxRequests: 1_000, maxBoots: 10, silentNs: 1_000n };
+const LIMITS: JoinLimits = {
+  windowNs: 60n,
+  lateNs: 1_000_000n,
+  maxRequests: 1_000,
+  maxBoots: 10,
+  silentNs: 1_000n,
+};
 
 /** A join fed in stream order; batches of a boot are numbered by themselves. */
 function feed(limits: Partial<JoinLimits> = {}) {
@@ -59,8 +65,15 @@ describe('Join', () => {
       connectionId: 2n ** 63n,
       durationNs: 2_100,
     };
-    const { flows, requests, uncertain } = accept({ kind: 'kprobe' }, [
-      connect(0x2_0000_0003, 0x1_0000_0007, event),
+    const caller = {
+      'code.function.name': 'main.(*Shop).order',
+      'code.file.path': '/src/shop.go',
+      'code.line.number': 12,
+      'code.stacktrace': 'main.(*Shop).order\n\t/src/shop.go:12\n',
+      'flowtag.request.handler': 'main.handle',
+    };
+    const { flows, requests, uncertain } = accept({ kind: 'kprobe', callers: [{}, caller] }, [
+      connect(0x2_0000_0003, 0x1_0000_0007, { ...event, caller: 2 }),
     ]);
     expect(requests).toEqual([]);
     expect(uncertain).toBe(false);
@@ -89,9 +102,7 @@ describe('Join', () => {
         trace_id: '0af7651916cd43dd8448eb211c80319c',
         span_id: 'b7ad6b7169203331',
         'flowtag.request.start': 1_700_000_000_123_456_789n,
-        'code.function.name': null,
-        'code.file.path': null,
-        'code.line.number': null,
+        ...caller,
         'network.transport': 'tcp',
         'network.type': 'ipv4',
         'network.local.address': '10.0.0.7',
@@ -116,6 +127,7 @@ describe('Join', () => {
     ['dial', VIA.dial, 'lineage', 3],
     ['pooled', VIA.pooled, 'pooled', 3],
     ['thread', VIA.thread, 'thread', 3],
+    ['channel', VIA.channel, 'lineage', 3],
   ])('via %s', (_, via, verdict, depth) => {
     const { accept } = feed();
     accept({ kind: 'uprobe' }, [start(7, 1n)]);
@@ -132,6 +144,10 @@ describe('Join', () => {
   it.each([
     ['no request', connect(1, 0), 'no_request', null],
     ['no request, full map', connect(1, 0, { flags: FLAG.mapFull }), 'map_full', null],
+    ['an older connection', connect(1, 0, { flags: FLAG.predatesCapture }), 'predates_capture', null],
+    ['no probes', connect(1, 0, { flags: FLAG.notInstrumented | FLAG.mapFull }), 'not_instrumented', null],
+    ['a pooled use that lost its hand-over', connect(1, 0, { via: VIA.pooled, flags: 4 }), 'map_full', null],
+    ['work out of a channel', connect(1, 7, { flags: FLAG.fromChannel }), 'channel', `${'0000000000000007'}`],
     ['a start that never came', connect(1, 8), 'lost_event', `${'0000000000000008'}`],
     ['a context without a chain', connect(1, 7, { via: VIA.none }), 'no_request', null],
     ['an unknown way', connect(1, 7, { via: 200 }), 'no_request', null],
@@ -154,12 +170,16 @@ describe('Join', () => {
     const { accept } = feed();
     const v6 = { family: 6, localAddress: '2001:db8::1', peerAddress: '2001:db8::2' };
     const { flows } = accept({ kind: 'kprobe' }, [
-      connect(1, 0, { errno: 111, ...v6 }),
+      connect(1, 0, { errno: 111, durationNs: 90_000, ...v6 }),
       connect(2, 0, { errno: 9_999 }),
       connect(3, 0, { localAddress: '' }),
+      ...[110, 113, 101, 125].map((errno, i) => connect(4 + i, 0, { errno })),
     ]);
-    expect(flows.map((flow) => flow['error.type'])).toEqual(['ECONNREFUSED', 'errno_9999', null]);
-    expect(flows[0]!['network.type']).toBe('ipv6');
+    expect(flows.map((flow) => flow['error.type'])).toEqual([
+      ...['ECONNREFUSED', 'errno_9999', null],
+      ...['ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH', 'ECANCELED'],
+    ]);
+    expect(flows[0]).toMatchObject({ 'network.type': 'ipv6', 'flowtag.connect.duration': 90_000 });
     expect(flows[2]).toMatchObject({ 'network.local.address': null, 'network.community_id': null });
   });
 

@@ -12,7 +12,7 @@ import type { BusMessage, Outbound } from '../../../services/runtime/bus.ts';
 import { batchBytes, DEFAULT_PROCESS, end, type Head, type Row, start } from './batches.ts';
 
 const CREATED = '2026-07-01T00:00:00Z';
-const LIMITS = { windowNs: 60n, maxRequests: 1_000, maxBoots: 10, silentNs: 1_000n };
+const LIMITS = { windowNs: 60n, lateNs: 1_000_000n, maxRequests: 1_000, maxBoots: 10, silentNs: 1_000n };
 
 function pipeline(lastSeq = 0, saved?: Checkpoint) {
   const refusals: string[] = [];

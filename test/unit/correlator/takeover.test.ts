@@ -129,7 +129,13 @@ describe('checkpoint', () => {
   });
 
   it('lists the quietest boot first', () => {
-    const join = new Join({ windowNs: 60n, maxRequests: 10, maxBoots: 10, silentNs: 1_000n });
+    const join = new Join({
+      windowNs: 60n,
+      lateNs: 1_000_000n,
+      maxRequests: 10,
+      maxBoots: 10,
+      silentNs: 1_000n,
+    });
     for (const [i, host] of ['a', 'b', 'a'].entries())
       join.accept(host, batch({ kind: 'kprobe', host, seq: i + 1 }, []), i + 1);
     expect(join.state(4, 10).boots.map(({ host }) => host)).toEqual(['b', 'a']);
@@ -155,7 +161,13 @@ describe('ReplayWindow', () => {
 });
 
 function joinWith(count: number, path: string): Join {
-  const join = new Join({ windowNs: 60n, maxRequests: 10_000, maxBoots: 10, silentNs: 1_000n });
+  const join = new Join({
+    windowNs: 60n,
+    lateNs: 1_000_000n,
+    maxRequests: 10_000,
+    maxBoots: 10,
+    silentNs: 1_000n,
+  });
   const rows = Array.from({ length: count }, (_, i) => start(i + 1, 1n, { path }));
   join.accept('node-a', batch({ kind: 'uprobe', seq: 1 }, rows), 1);
   return join;

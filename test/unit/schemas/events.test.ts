@@ -2,15 +2,25 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { pack, unpack } from '../../../schemas/codec.ts';
 import { decodeEvents, type EventEnvelope, encodeEvents, SOCKET_USE } from '../../../schemas/events.ts';
-import { batchBytes, DEFAULT_PROCESS, end, start } from '../correlator/batches.ts';
+import { batchBytes, DEFAULT_PROCESS, end, type Row, start } from '../correlator/batches.ts';
 
 const TIME_NS = 1_763_000_000_123_456_789n;
 const UPROBE = batchBytes({ kind: 'uprobe', seq: 7, sinceNs: 5n, uptoNs: TIME_NS }, [
   start(1, TIME_NS, { path: '/größe', clientPort: 40_522, traceId: 'ab'.repeat(16) }),
   end(1, TIME_NS + 1n, -1),
 ]);
-const KPROBE = batchBytes({ kind: 'kprobe', seq: 8, uptoNs: TIME_NS }, [
-  { type: SOCKET_USE, eventId: 2, requestId: 1, timeNs: TIME_NS, peerAddress: '::1', peerPort: 5432 },
+const USE: Row = {
+  type: SOCKET_USE,
+  eventId: 2,
+  requestId: 1,
+  timeNs: TIME_NS,
+  peerAddress: '::1',
+  peerPort: 5432,
+};
+const CALLER = { 'code.function.name': 'main.größe', 'code.line.number': 4_294_967_295 };
+const KPROBE = batchBytes({ kind: 'kprobe', seq: 8, uptoNs: TIME_NS, callers: [CALLER] }, [
+  USE,
+  { ...USE, eventId: 3, caller: 1 },
 ]);
 
 /** The batch with some of its fields exchanged, as bytes. */
@@ -41,6 +51,9 @@ describe('a batch of events', () => {
     const batch = decodeEvents(KPROBE);
     if (typeof batch === 'string' || batch.kind !== 'kprobe') throw new Error(String(batch));
     expect([batch.rows.eventId.number(0), batch.rows.peerAddress.get(0)]).toEqual([2, '::1']);
+    expect([...batch.rows.caller]).toEqual([0, 1]);
+    expect(batch.caller['code.function.name'].get(0)).toBe('main.größe');
+    expect([...batch.caller['code.line.number']]).toEqual([4_294_967_295]);
     expect(decodeEvents(changed(KPROBE, { kind: 'uprobe' }))).toBe('column method is missing');
   });
 
@@ -73,6 +86,12 @@ describe('a batch of events', () => {
       'column goid is 15 bytes, not 2×8',
     ],
     ['a process that it does not describe', processes(UPROBE, 0, 1), 'row 1 names process 1, of 1'],
+    ['a caller that it does not describe', callers(KPROBE, 2, 0), 'row 0 names caller 2, of 1'],
+    [
+      'more callers than its table',
+      changed(KPROBE, { callers: 2 }),
+      'column code.function.name has the wrong',
+    ],
     ['an array', pack([1, 2]), 'field (whole): '],
     ['nothing', new Uint8Array(0), 'not MessagePack: '],
     ['more than one value', Buffer.concat([UPROBE, UPROBE]), 'not MessagePack: '],
@@ -132,6 +151,10 @@ function ledger(change: object): Record<string, unknown> {
 
 function processes(bytes: Uint8Array, ...indexes: number[]): Uint8Array {
   return withColumn(bytes, 'process', new Uint8Array(new Uint16Array(indexes).buffer));
+}
+
+function callers(bytes: Uint8Array, ...indexes: number[]): Uint8Array {
+  return withColumn(bytes, 'caller', new Uint8Array(new Uint16Array(indexes).buffer));
 }
 
 /** Words, or a batch of which every row can be read. */

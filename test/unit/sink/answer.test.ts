@@ -4,6 +4,7 @@ import { API_SCHEMA, apiReply } from '../../../schemas/api.ts';
 import { pack, unpack } from '../../../schemas/codec.ts';
 import { type AnswerOptions, answer } from '../../../services/sink/answer.ts';
 import { Counters } from '../../../services/sink/counters.ts';
+import { FLOWS } from '../../../services/sink/schema.ts';
 import { type Store, StoreError } from '../../../services/sink/store-client.ts';
 
 function options(query: Store['query']): AnswerOptions {
@@ -33,6 +34,18 @@ test.each([
   ['a number that is none', pack({ v: 1, last: 'many' }), API_SCHEMA, /last/],
 ])('%s is answered in words', async (_, data, schema, problem) => {
   expect((await ask(data, undefined, schema)).error).toMatch(problem);
+});
+
+test('rows that are more than an answer can carry are not in it, but how many would be', async () => {
+  const row = FLOWS.columns.map(({ name }) => (name === 'code_stacktrace' ? 'x'.repeat(8_000) : '0'));
+  const { rows, error, fit } = await ask(
+    pack({ v: 1, last: 500 }),
+    options(async () => Array(500).fill(row)),
+  );
+  expect(rows).toBeUndefined();
+  expect(error).toMatch(/500 flows are more than one answer can carry/);
+  expect(fit).toBeGreaterThan(100);
+  expect(fit).toBeLessThan(130);
 });
 
 test('trouble with the store is in the answer, and counted', async () => {
