@@ -1,0 +1,3 @@
+module flowtag.test/bench
+
+go 1.19

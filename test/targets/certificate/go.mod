@@ -1,0 +1,3 @@
+module flowtag.test/certificate
+
+go 1.19

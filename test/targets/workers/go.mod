@@ -1,0 +1,3 @@
+module flowtag.test/workers
+
+go 1.19
