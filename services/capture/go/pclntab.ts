@@ -4,6 +4,8 @@ import { type ElfFile, PT_LOAD, sectionOffset } from './elf.ts';
 
 /** File offsets of one table that looks right; whether it is THE table shows when its text start is found. */
 export interface FunctionTable {
+  /** Of its header. */
+  readonly header: number;
   readonly names: number;
   readonly namesEnd: number;
   /** `count` pairs (u32 entry offset, u32 function record offset), then the end of the last function. */
@@ -18,6 +20,8 @@ export interface FunctionEntry {
   /** From the start of the text. */
   readonly offset: number;
   readonly size: number;
+  /** Contains a `defer`. */
+  readonly defers: boolean;
 }
 
 /**
@@ -58,14 +62,14 @@ export function findFunctions(
     const at = table.functions + 8 * i;
     const record = table.functions + view.u32(at + 4);
     // A damaged record is some other function's problem.
-    if (record + 8 > view.length) continue;
+    if (record + 16 > view.length) continue;
     const name = wanted.get(view.u32(record + 4));
     if (name === undefined) continue;
     const offset = view.u32(at);
     const size = view.u32(at + 8) - offset;
     const entries = found.get(name)!;
     if (size > 0 && size <= MAX_FUNCTION_BYTES && entries.length < MAX_SAME_NAME)
-      entries.push({ name, offset, size });
+      entries.push({ name, offset, size, defers: view.u32(record + 12) !== 0 });
   }
   return found;
 }
@@ -96,6 +100,7 @@ function tableAt({ view }: ElfFile, at: number): FunctionTable | undefined {
   if (compilationUnits <= names || functions < compilationUnits) return undefined;
   if (at + functions + 8 * count + 4 > view.length) return undefined;
   return {
+    header: at,
     names: at + names,
     namesEnd: at + compilationUnits,
     functions: at + functions,
