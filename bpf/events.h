@@ -31,12 +31,16 @@ enum via {
 	VIA_POOLED = 3, /* handed to the writer goroutine of a pooled connection */
 	VIA_DIAL = 4, /* handed to a dialling goroutine */
 	VIA_THREAD = 5,
+	VIA_CHANNEL = 6, /* handed to a worker through a channel */
 };
 
 enum event_flag {
 	FLAG_PATH_TRUNCATED = 1,
 	FLAG_READ_FAULT = 2, /* a fact could not be read from user memory: it is empty */
 	FLAG_MAP_FULL = 4, /* a context was lost because a map was full */
+	FLAG_PREDATES_CAPTURE = 8, /* the connection was open before we looked */
+	FLAG_NOT_INSTRUMENTED = 16, /* the process's probes were taken off again */
+	FLAG_FROM_CHANNEL = 32, /* set by the daemon, which reads the code that the stack leads through */
 };
 
 /* A request as it enters the server. Strings are not terminated: *_len says how much is there. */
@@ -76,15 +80,20 @@ struct request_end {
 	__u8 _pad;
 };
 
+/*
+ * connect: sent when it has succeeded or failed; time_ns is when it began, duration_ns how long it took.
+ * use: a request's bytes go out on a connection whose last user was another one. close: duration_ns is its life.
+ */
 struct socket_event {
 	__u32 type;
 	__u32 tgid;
 	__u64 event_id; /* same counter as request_id */
 	__u64 request_id; /* 0: no causal chain seen */
 	__u64 time_ns;
-	__u64 goid;
+	__u64 goid; /* of the goroutine that made the call, also when another one wrote or dialled */
 	__u64 cookie; /* socket cookie: the connection, across re-use of ports */
 	__u64 duration_ns;
+	__u64 stack; /* key in `stacks`, 0: not taken */
 	__u32 tid;
 	__u32 netns; /* inode of the network namespace */
 	__u16 flags;
@@ -106,6 +115,17 @@ struct process_end {
 	__u32 tgid;
 };
 
+#define STACK_FRAMES 32
+
+/* Call stack of a goroutine; the daemon reads it from the map when an event first names it. */
+struct stack {
+	__u64 parent; /* of the `go` statement that began this goroutine, or 0 */
+	__u32 count;
+	/* Return addresses, innermost first, from the start of the executable's first code segment. */
+	__u32 offsets[STACK_FRAMES];
+	__u32 _pad;
+};
+
 /* Where Go keeps what the probes read; one per probed executable, by Go version (attach writes it). */
 struct go_binary {
 	__u32 goid; /* runtime.g */
@@ -116,6 +136,10 @@ struct go_binary {
 	__u32 url_raw_query;
 	__u32 response_status; /* net/http.response */
 	__u32 swiss_map; /* http.Header is a Swiss map (Go 1.24 and later) */
+	__u32 hchan_elemtype; /* runtime.hchan */
+	__u32 sudog_is_select; /* runtime.sudog */
+	__u32 sched_bp; /* runtime.g */
+	__u32 not_instrumented; /* its uprobes were taken off: contexts that are left of it are stale */
 };
 
 /* A probed process. */
@@ -123,6 +147,13 @@ struct target {
 	__u64 context_lost_ns; /* when a context of it was last lost because a map was full; 0: never */
 	__u32 binary; /* which entry of `binaries` */
 	__u32 _pad;
+};
+
+/* A TCP port that somebody listens on: connections with it as local port are inbound. */
+struct listener {
+	__u32 netns; /* inode */
+	__u16 port; /* 0: the listeners that this namespace had before us are known */
+	__u16 _pad;
 };
 
 /* Cumulative, per CPU. Everything seen is captured or counted here with the reason. */
@@ -136,7 +167,8 @@ enum counter {
 	COUNT_RING_FULL_PROCESS_END,
 	COUNT_READ_FAULT_REQUEST, /* a start with at least one unreadable fact */
 	COUNT_READ_FAULT_GOROUTINE, /* no goroutine id: the event has no context */
-	COUNT_MAP_FULL, /* a context or target that could not be stored */
+	COUNT_MAP_FULL, /* a context, target or connection that could not be stored */
+	COUNT_LISTENERS_FULL, /* from the first on, uses of connections older than capture are not seen */
 	COUNTERS,
 };
 
@@ -146,10 +178,31 @@ enum hook {
 	HOOK_REQUEST_END = 2,
 	HOOK_GOROUTINE_START = 3,
 	HOOK_GOROUTINE_EXIT = 4,
+	HOOK_ROUND_TRIP = 5,
+	HOOK_REQUEST_WRITE = 6,
+	HOOK_DIAL_QUEUED = 7,
+	HOOK_DIAL = 8,
+	/* Where profile-guided builds have inlined the one of the same purpose above. */
+	HOOK_REQUEST_READ = 9,
+	HOOK_RESPONSE_CLOSE = 10,
+	HOOK_GOROUTINE_CREATED = 11,
+	/* Only where asked for. */
+	HOOK_CHANNEL_PUT = 16,
+	HOOK_CHANNEL_GET = 17,
+	HOOK_CHANNEL_SEND = 18,
+	HOOK_CHANNEL_RECEIVE = 19,
+	HOOK_SELECT_GET = 20,
+	HOOK_SELECT_RECEIVE = 21,
 };
-#define COOKIE_HOOK(cookie) ((cookie) & 0xff)
+#define HOOKS 32
+#define COOKIE_HOOK(cookie) ((cookie) & (HOOKS - 1))
 #define COOKIE_BINARY(cookie) (((cookie) >> 8) & 0xff)
 #define COOKIE_GUARDED(cookie) ((cookie) & (1 << 16))
+
+/* How often each hook of an executable was hit, per CPU: what the probes cost, and the budget's measure. */
+struct hits {
+	__u64 of[HOOKS];
+};
 
 /* Written by the daemon before load. */
 struct settings {
@@ -160,6 +213,7 @@ struct settings {
 	 */
 	__u64 first_id;
 	__u32 capture_query;
+	__u32 capture_callers;
 };
 
 /* Memory that both sides write (mmapped). */
@@ -168,4 +222,5 @@ struct shared {
 	/* Non-zero while the daemon sleeps in poll(). The first event then wakes it and clears the flag;
 	 * while it drains on a tick, nobody pays for wake-ups. */
 	__u32 consumer_asleep;
+	__u32 listeners_full;
 };

@@ -2,14 +2,23 @@
 /*
  * flowtag: which request caused this connection?
  *
- * request_start    uprobe  net/http.serverHandler.ServeHTTP     new context; event
- * goroutine_start  uprobe  runtime.newproc.func1 -> runqput      the child inherits the context
- * goroutine_exit   uprobe  runtime.goexit1                       context gone; event when a request ends so
- * request_end      uprobe  net/http.(*response).finishRequest    context gone; event
- * socket_connect   sockops TCP_CONNECT_CB (inside tcp_connect)   event with the goroutine's context
- * process_end      tp_btf  sched_process_exit, sched_process_exec  no longer a target; its contexts are gone
+ * request_start     uprobe  net/http.serverHandler.ServeHTTP     new context; event
+ * request_read      uprobe  net/http.(*conn).serve <- readRequest the same, where ServeHTTP is inlined
+ * goroutine_start   uprobe  runtime.newproc.func1 -> runqput      the child inherits the context
+ * goroutine_created uprobe  runtime.newproc.func1 <- newproc1     the same, where runqput is inlined
+ * goroutine_exit    uprobe  runtime.goexit1                       context gone; event when a request ends so
+ * request_end       uprobe  net/http.(*response).finishRequest    context gone; event
+ * response_close    uprobe  net/http.(*chunkWriter).close         the same, where finishRequest is inlined
+ * round_trip        uprobe  net/http.(*persistConn).roundTrip     leaves the context for the connection's writer
+ * request_write     uprobe  net/http.(*Request).write             the writer takes it over
+ * dial_queued       uprobe  net/http.(*Transport).queueForDial    leaves the context for the dialling goroutine
+ * dial              uprobe  net/http.(*Transport).dialConnFor     which takes it over
+ * channel_*, select_* uprobe  runtime.{chansend,chanrecv,selectgo}  opt-in: a worker takes over with its job (channel.h)
+ * on_socket_state   tp_btf  inet_sock_set_state                   connects, when decided, and closes; listeners
+ * on_tcp_send       tp_btf  tcp_sendmsg_locked (Linux 6.16)       uses of connections by another request
+ * process_end       tp_btf  sched_process_exit, sched_process_exec  no longer a target; its contexts are gone
  *
- * Needs Linux 5.13 (bpf_for_each_map_elem), BTF. Sites and costs: README.md.
+ * Needs Linux 5.15 (bpf_task_pt_regs), BTF. Sites and costs: README.md.
  */
 #include "kernel.h"
 #include <bpf/bpf_helpers.h>
@@ -20,6 +29,7 @@
 #include "go.h"
 #include "traceparent.h"
 #include "socket.h"
+#include "channel.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -31,6 +41,9 @@ const struct contract {
 	struct process_end process_end;
 	struct go_binary go_binary;
 	struct target target;
+	struct listener listener;
+	struct stack stack;
+	struct hits hits;
 	struct settings settings;
 	struct shared shared;
 	enum event_type event_type;
@@ -83,12 +96,12 @@ static __always_inline void emit_end(__u64 request_id, __u64 goid, __u8 binary, 
 	count(COUNT_REQUEST_END);
 }
 
-/* func (sh serverHandler) ServeHTTP(rw ResponseWriter, req *Request) */
-static __always_inline void request_start(struct pt_regs *ctx, const struct go_binary *binary, __u8 index)
+static __always_inline void request_start(struct pt_regs *ctx, const struct go_binary *binary, __u8 index,
+					  __u64 request)
 {
 	struct goroutine key = goroutine_key(binary, GO_G(ctx));
-	struct context context = { .request_id = new_id(), .via = VIA_DIRECT };
-	__u64 request = GO_ARG4(ctx), url = 0, header = 0;
+	struct context context = { .request_id = new_id(), .origin = key.goid, .via = VIA_DIRECT };
+	__u64 url = 0, header = 0;
 	__u64 pid_tgid = bpf_get_current_pid_tgid();
 	struct request_start *start;
 	__u16 flags = 0;
@@ -127,25 +140,25 @@ static __always_inline void request_start(struct pt_regs *ctx, const struct go_b
 	count(COUNT_REQUEST_START);
 }
 
-/* func (w *response) finishRequest() */
-static __always_inline void request_end(struct pt_regs *ctx, const struct go_binary *binary, __u8 index)
+static __always_inline void request_end(struct pt_regs *ctx, const struct go_binary *binary, __u8 index,
+					__u64 response)
 {
 	struct goroutine key = goroutine_key(binary, GO_G(ctx));
 	struct context *context = context_of(&key);
 	__u64 status = 0, request_id;
 
-	if (!context)
+	if (!context || context->via != VIA_DIRECT)
 		return;
 	request_id = context->request_id;
 	bpf_map_delete_elem(&contexts, &key);
-	READ_USER(status, GO_ARG1(ctx) + binary->response_status);
+	READ_USER(status, response + binary->response_status);
 	emit_end(request_id, key.goid, index, status);
 }
 
-/* In newproc.func1, on g0, at `call runtime.runqput`: the new g is the second argument. */
-static __always_inline void goroutine_start(struct pt_regs *ctx, const struct go_binary *binary)
+/* On g0, whose frame pointers lead on to the goroutine that executes the `go` statement. */
+static __always_inline void goroutine_start(struct pt_regs *ctx, const struct go_binary *binary, __u8 index,
+					    __u64 child)
 {
-	__u64 child = GO_ARG2(ctx);
 	struct goroutine key = { .tgid = current_tgid() };
 	struct context *parent, inherited;
 
@@ -154,9 +167,12 @@ static __always_inline void goroutine_start(struct pt_regs *ctx, const struct go
 	else if (READ_USER(key.goid, child + binary->parent_goid))
 		count(COUNT_READ_FAULT_GOROUTINE);
 	parent = context_of(&key);
-	if (!parent)
+	if (!parent || !parent->request_id)
 		return;
 	inherited = *parent;
+	/* A goroutine of a dial goes on to belong to the call that asked for it. */
+	if (settings.capture_callers && !is_handed_over(&inherited))
+		inherited.stack = record_stack(0, FRAME_POINTER(ctx), inherited.stack, index);
 	if (inherited.via != VIA_DIAL)
 		inherited.via = VIA_LINEAGE;
 	if (inherited.depth < 255)
@@ -180,46 +196,148 @@ static __always_inline void goroutine_exit(struct pt_regs *ctx, const struct go_
 		emit_end(gone.request_id, key.goid, index, -1);
 }
 
+/* The current goroutine's context, or that it has none, for the goroutine that will ask for `pointer`. */
+static __always_inline void hand_over(struct pt_regs *ctx, const struct go_binary *binary, __u8 index, __u64 pointer)
+{
+	struct goroutine key = goroutine_key(binary, GO_G(ctx));
+	struct handover to = { .pointer = pointer, .tgid = key.tgid };
+	struct context *context = context_of(&key);
+	struct context handed = {};
+
+	if (context)
+		handed = *context;
+	handed.goid = key.goid;
+	if (handed.request_id)
+		handed.stack = callers_of(ctx, handed.stack, index);
+	bpf_map_update_elem(&handovers, &to, &handed, BPF_ANY);
+}
+
+/* Replaces whatever lineage gave: a dialling goroutine may have been started by another request's, and the writer
+ * of a pooled connection works for one request after the other. */
+static __always_inline void take_over(struct pt_regs *ctx, const struct go_binary *binary, __u64 pointer, __u8 via)
+{
+	struct goroutine key = goroutine_key(binary, GO_G(ctx));
+	struct handover from = { .pointer = pointer, .tgid = key.tgid };
+	struct context *handed = bpf_map_lookup_elem(&handovers, &from), *current;
+	struct context taken = { .via = via };
+
+	if (handed) {
+		taken = *handed;
+		taken.via = via;
+		if (via == VIA_DIAL && taken.depth < 255)
+			taken.depth++;
+		bpf_map_delete_elem(&handovers, &from);
+	} else if (via == VIA_POOLED) {
+		current = context_of(&key);
+		if (!current || current->via != VIA_POOLED)
+			return; /* no connection's writer: Request.Write, a proxy's CONNECT */
+		taken.unknown = FLAG_MAP_FULL;
+	}
+	set_context(&key, &taken);
+}
+
+static __always_inline __u64 read_pointer(__u64 address)
+{
+	__u64 pointer = 0;
+
+	READ_USER(pointer, address);
+	return pointer;
+}
+
 /* One program for all uprobes, so that one link attaches all sites of an executable at once. */
 SEC("uprobe")
 int on_uprobe(struct pt_regs *ctx)
 {
-	__u64 cookie = bpf_get_attach_cookie(ctx);
-	__u32 index = COOKIE_BINARY(cookie);
+	__u64 cookie = bpf_get_attach_cookie(ctx), pointer;
+	__u32 index = COOKIE_BINARY(cookie), hook = COOKIE_HOOK(cookie);
 	const struct go_binary *binary = bpf_map_lookup_elem(&binaries, &index);
+	struct hits *hit = bpf_map_lookup_elem(&hits, &index);
 
-	if (!binary || (COOKIE_GUARDED(cookie) && GO_STACK_WILL_GROW(ctx)))
+	if (!binary || !hit)
 		return 0;
-	switch (COOKIE_HOOK(cookie)) {
-	case HOOK_REQUEST_START:
-		request_start(ctx, binary, index);
+	__sync_fetch_and_add(&hit->of[hook], 1);
+	if (COOKIE_GUARDED(cookie) && GO_STACK_WILL_GROW(ctx))
+		return 0;
+	switch (hook) {
+	case HOOK_REQUEST_START: /* func (sh serverHandler) ServeHTTP(rw ResponseWriter, req *Request) */
+	case HOOK_REQUEST_READ: /* after func (c *conn) readRequest(ctx context.Context) (w *response, err error) */
+		pointer = hook == HOOK_REQUEST_START ? GO_ARG4(ctx) : read_pointer(GO_ARG1(ctx) + RESPONSE_REQUEST);
+		if (pointer) /* 0: readRequest failed */
+			request_start(ctx, binary, index, pointer);
 		break;
-	case HOOK_REQUEST_END:
-		request_end(ctx, binary, index);
+	case HOOK_REQUEST_END: /* func (w *response) finishRequest() */
+		request_end(ctx, binary, index, GO_ARG1(ctx));
 		break;
-	case HOOK_GOROUTINE_START:
-		goroutine_start(ctx, binary);
+	case HOOK_RESPONSE_CLOSE: /* func (cw *chunkWriter) close() */
+		request_end(ctx, binary, index, read_pointer(GO_ARG1(ctx) + CHUNK_WRITER_RESPONSE));
+		break;
+	case HOOK_GOROUTINE_START: /* call of func runqput(pp *p, gp *g, next bool) */
+		goroutine_start(ctx, binary, index, GO_ARG2(ctx));
+		break;
+	case HOOK_GOROUTINE_CREATED: /* after func newproc1(…) *g, or where it is complete */
+		goroutine_start(ctx, binary, index, GO_ARG1(ctx));
 		break;
 	case HOOK_GOROUTINE_EXIT:
 		goroutine_exit(ctx, binary, index);
+		break;
+	case HOOK_ROUND_TRIP: /* func (pc *persistConn) roundTrip(req *transportRequest) (resp *Response, err error) */
+		hand_over(ctx, binary, index, read_pointer(GO_ARG2(ctx) + TRANSPORT_REQUEST_REQUEST));
+		break;
+	case HOOK_REQUEST_WRITE: /* func (r *Request) write(w io.Writer, …) error */
+		take_over(ctx, binary, GO_ARG1(ctx), VIA_POOLED);
+		break;
+	case HOOK_DIAL_QUEUED: /* func (t *Transport) queueForDial(w *wantConn) */
+		hand_over(ctx, binary, index, GO_ARG2(ctx));
+		break;
+	case HOOK_DIAL: /* func (t *Transport) dialConnFor(w *wantConn) */
+		take_over(ctx, binary, GO_ARG2(ctx), VIA_DIAL);
+		break;
+	case HOOK_CHANNEL_PUT: /* call of func typedmemmove(typ *abi.Type, dst, src unsafe.Pointer) */
+		channel_put(ctx, binary, index);
+		break;
+	case HOOK_CHANNEL_GET: /* call of func typedmemclr(typ *abi.Type, ptr unsafe.Pointer) */
+	case HOOK_SELECT_GET:
+		channel_get(ctx, index, hook == HOOK_SELECT_GET);
+		break;
+	case HOOK_CHANNEL_SEND: /* call of func send(c *hchan, sg *sudog, …) */
+		channel_send(ctx, binary, index);
+		break;
+	case HOOK_CHANNEL_RECEIVE: /* call of func recv(c *hchan, sg *sudog, …) */
+	case HOOK_SELECT_RECEIVE:
+		channel_receive(ctx, binary, index, hook == HOOK_SELECT_RECEIVE);
 		break;
 	}
 	return 0;
 }
 
-/* Called from inside tcp_connect(), in the caller's task, with the source port already bound. Leaves
- * `reply` alone: another sockops program may have set it. */
-SEC("sockops")
-int on_sockops(struct bpf_sock_ops *ops)
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(on_socket_state, struct sock *sk, int from, int to)
 {
-	if (ops->op == BPF_SOCK_OPS_TCP_CONNECT_CB) {
-		struct bpf_sock *sock = ops->sk;
-		struct tcp_sock *tcp = sock ? bpf_skc_to_tcp_sock(sock) : NULL;
+	struct connection *connection;
 
-		if (tcp)
-			socket_event((struct sock *)tcp, EVENT_SOCKET_CONNECT, bpf_get_socket_cookie(ops));
+	if (sk->sk_protocol != IPPROTO_TCP)
+		return 0;
+	if (to == TCP_LISTEN)
+		listens(sk);
+	else if (to == TCP_SYN_SENT)
+		connect_begins(sk);
+	else if (to == TCP_ESTABLISHED || to == TCP_CLOSE) {
+		connection = bpf_sk_storage_get(&connections, sk, NULL, 0);
+		if (!connection)
+			return 0;
+		if (to == TCP_CLOSE && !connection->opening)
+			closed(sk, connection);
+		else if (connection->opening) /* closed without an error: the program gave up waiting */
+			connect_decided(sk, connection, to == TCP_ESTABLISHED ? 0 : sk->sk_err ?: ECANCELED);
 	}
-	return 1;
+	return 0;
+}
+
+SEC("tp_btf/tcp_sendmsg_locked")
+int BPF_PROG(on_tcp_send, struct sock *sk)
+{
+	sends(sk);
+	return 0;
 }
 
 /*

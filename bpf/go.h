@@ -12,6 +12,9 @@
 #define REQUEST_HEADER 56
 #define REQUEST_HOST 128
 #define REQUEST_REMOTE_ADDR 176
+#define RESPONSE_REQUEST 8 /* net/http.response.req */
+#define CHUNK_WRITER_RESPONSE 0 /* net/http.chunkWriter.res */
+#define TRANSPORT_REQUEST_REQUEST 0 /* net/http.transportRequest.Request, embedded first */
 
 struct go_string {
 	__u64 data;

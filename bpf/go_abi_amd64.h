@@ -23,4 +23,11 @@ struct pt_regs {
  */
 #define GO_STACK_WILL_GROW(ctx) ((ctx)->flags & 0x41)
 
+/*
+ * Frame pointers: every Go function with a frame keeps its caller's in %rbp, and the return address above.
+ * On the stack check's `jbe` the function has no frame yet: the return address is on top of the stack.
+ */
+#define FRAME_POINTER(ctx) ((ctx)->bp)
+#define STACK_TOP(ctx) ((ctx)->sp)
+
 #define THREAD_POINTER(task) BPF_CORE_READ(task, thread.fsbase)

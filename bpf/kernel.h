@@ -11,6 +11,12 @@
 
 #define AF_INET 2
 #define AF_INET6 10
+#define IPPROTO_TCP 6
+#define TCP_ESTABLISHED 1
+#define TCP_SYN_SENT 2
+#define TCP_CLOSE 7
+#define TCP_LISTEN 10
+#define ECANCELED 125
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -18,9 +24,14 @@ struct thread_struct {
 	unsigned long fsbase; /* x86: the thread pointer */
 };
 
+struct mm_struct {
+	unsigned long start_code; /* of the executable's first code segment, where it was loaded */
+};
+
 struct task_struct {
 	int pid; /* the thread */
 	int tgid; /* the process */
+	struct mm_struct *mm;
 	struct thread_struct thread;
 };
 
@@ -44,7 +55,7 @@ struct in6_addr {
 
 struct sock_common {
 	unsigned short skc_family;
-	__u16 skc_num; /* local port, host order */
+	__u16 skc_num; /* local port, host order; 0 again when the socket closes */
 	__be16 skc_dport;
 	__be32 skc_daddr;
 	__be32 skc_rcv_saddr;
@@ -55,8 +66,12 @@ struct sock_common {
 
 struct sock {
 	struct sock_common __sk_common;
+	__u16 sk_protocol;
+	int sk_err;
+};
+
+struct inet_sock { /* begins with the struct sock */
+	__be16 inet_sport;
 };
 
 #pragma clang attribute pop
-
-struct tcp_sock; /* begins with a struct sock */

@@ -46,10 +46,16 @@ struct goroutine {
 };
 
 struct context {
-	__u64 request_id;
+	__u64 request_id; /* 0: for no request, whatever lineage would say */
+	__u64 stack; /* of the call or `go` statement that brought it here, key in `stacks` */
+	__u64 goid; /* pooled, dial: of the goroutine that made the call */
+	__u64 origin; /* goroutine id: the request's own */
+	/* channel: where the worker takes its jobs. lineage, request_id 0: the request that it may still work for */
+	__u64 site;
 	__u8 via;
 	__u8 depth;
-	__u8 _pad[6];
+	__u8 unknown; /* enum event_flag: why request_id is 0 although there may be a request */
+	__u8 _pad[5];
 };
 
 /* The request that a goroutine works for. Inserted at request start and at goroutine start (inherited),
@@ -62,6 +68,72 @@ struct {
 	__type(key, struct goroutine);
 	__type(value, struct context);
 } contexts SEC(".maps");
+
+/* What one goroutine leaves for another: at roundTrip for the one that writes the request, at queueForDial for
+ * the one that dials. Inserted by the former, deleted by the latter; what is never taken (cancelled
+ * requests) has to be pushed out, hence LRU. One that was pushed out too early leaves the writer with
+ * `unknown`, never with the request before. */
+struct handover {
+	__u64 pointer; /* of the *http.Request, of the *http.wantConn */
+	__u32 tgid;
+	__u32 _pad;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct handover);
+	__type(value, struct context);
+} handovers SEC(".maps");
+
+/* Who opened a connection and whose bytes it carried last. Created by the socket hooks for outbound connections
+ * of targets, gone with the socket. */
+struct connection {
+	struct context opener;
+	__u64 user; /* request id */
+	__u64 cookie;
+	__u64 opened_ns; /* 0: before us */
+	__u32 tgid;
+	__u32 tid;
+	__u16 flags;
+	__u8 binary;
+	__u8 opening;
+	__u8 _pad[4];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct connection);
+} connections SEC(".maps");
+
+/* Tells inbound connections that are older than capture from outbound ones. Inserted when a socket begins to
+ * listen, and by the daemon from /proc/<pid>/net/tcp; never deleted, because accepted connections outlive their
+ * listener. Full: flagged in `shared`. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct listener);
+	__type(value, __u8);
+} listeners SEC(".maps");
+
+/* Call stacks by a hash of their contents, below 2^53. Inserted by the uprobes and socket hooks, read by the
+ * daemon, which remembers what it has read. Pushed out too early: that event shows no caller. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, __u64);
+	__type(value, struct stack);
+} stacks SEC(".maps");
+
+/* By executable. Added to by on_uprobe, read by the daemon. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, MAX_BINARIES);
+	__type(key, __u32);
+	__type(value, struct hits);
+} hits SEC(".maps");
 
 /* enum counter. Added to by all hooks, read by the daemon. */
 struct {
@@ -99,6 +171,12 @@ static __always_inline bool set_context(const struct goroutine *key, const struc
 	if (target)
 		target->context_lost_ns = bpf_ktime_get_ns();
 	return false;
+}
+
+/* Stack and goroutine are then those of the call, in another goroutine. */
+static __always_inline bool is_handed_over(const struct context *who)
+{
+	return who->via == VIA_POOLED || who->via == VIA_DIAL;
 }
 
 static __always_inline __u64 new_id(void)

@@ -10,7 +10,7 @@ import { GoBinaryError } from './go/go-binary-error.ts';
 import { type GoBinary, readGoBinary } from './go/read-go-binary.ts';
 import { libbpfVersion } from './libbpf.ts';
 import { BPF_OBJECT, Probes } from './probes.ts';
-import { cgroup2Path, listProcesses } from './proc.ts';
+import { listProcesses } from './proc.ts';
 import { isTarget, parseTarget } from './targets.ts';
 
 const BTF = '/sys/kernel/btf/vmlinux';
@@ -94,6 +94,7 @@ async function checkProbes(): Promise<Check[]> {
     objectPath: BPF_OBJECT,
     ringBytes: 1 << 20,
     captureQuery: false,
+    captureCallers: true,
     maxContexts: 1_024,
   } as const;
   try {
@@ -101,7 +102,15 @@ async function checkProbes(): Promise<Check[]> {
     await probes.close();
     checks.push(
       ok('programs', 'load and pass the verifier'),
-      ok('connect events', `${probes.backend} on ${await cgroup2Path()}`),
+      ok('connects', `${probes.backend} inet_sock_set_state`),
+      probes.seesUses
+        ? ok('uses of open connections', `${probes.backend} tcp_sendmsg_locked`)
+        : {
+            name: 'uses of open connections',
+            state: 'warn',
+            detail: 'not seen: this kernel has no tracepoint tcp_sendmsg_locked',
+            cure: 'use Linux 6.16 or newer; connections are still seen when they open',
+          },
       ok('uprobes', probes.uprobes === 'multi' ? 'uprobe_multi links' : 'perf events (slow to detach)'),
     );
   } catch (error) {
@@ -114,9 +123,8 @@ async function checkProbes(): Promise<Check[]> {
 function cureOf(error: FlowtagError): string {
   if (error.code === 'NOT_PERMITTED') return 'run as root';
   if (error.code === 'NO_BPF_OBJECT' || error.code === 'BPF_LAYOUT') return 'npm run build';
-  if (error.code === 'NO_CGROUP2') return 'mount -t cgroup2 none /sys/fs/cgroup/unified';
   if (error.code === 'NO_BTF') return 'use a kernel built with CONFIG_DEBUG_INFO_BTF=y';
-  return 'this kernel refuses the programs; Linux 5.13 or newer is needed';
+  return 'this kernel refuses the programs; Linux 5.15 or newer is needed';
 }
 
 async function checkTarget(text: string): Promise<Check[]> {
@@ -167,8 +175,11 @@ function describe(name: string, binary: GoBinary): Check {
   const facts = [binary.goVersion, `${binary.sites.length} probe sites`];
   if (binary.stripped) facts.push('stripped');
   if (binary.pie) facts.push('position-independent');
-  const missing = binary.notAttachable.map(({ hook, reason }) => `${hook}: ${reason}`);
-  const detail = [facts.join(', '), ...missing].join('; ');
+  const missing = binary.notAttachable.map(
+    ({ hook, functionName, reason }) => `no ${hook}: ${functionName} ${reason}`,
+  );
+  const detours = binary.fallbacks.map(({ hook, reason }) => `${hook} ${reason}`);
+  const detail = [facts.join(', '), ...missing, ...detours].join('; ');
   if (missing.length === 0) return ok(`target ${name}`, detail);
   return {
     name: `target ${name}`,

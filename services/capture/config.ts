@@ -17,6 +17,24 @@ export const captureOptions = z
       .boolean()
       .default(false)
       .describe('capture query strings too (off: they often carry personal data)'),
+    channels: z
+      .array(z.string().min(1))
+      .default([])
+      .describe(
+        'follow jobs through channels to worker goroutines in these, named as with --target; costs a probe hit for each channel operation; repeatable',
+      )
+      .meta({ example: '/usr/local/bin/shop' }),
+    callers: z
+      .boolean()
+      .default(true)
+      .describe('name the function that made each call (code.function.name); off: probes cost a little less'),
+    stacks: z.boolean().default(false).describe('the whole call stack of each call too (code.stacktrace)'),
+    maxHits: z
+      .number()
+      .int()
+      .min(100)
+      .default(100_000)
+      .describe('probe hits per second and executable beyond which its probes are taken off'),
     allowUnknownGo: z
       .boolean()
       .default(false)

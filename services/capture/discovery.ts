@@ -8,6 +8,8 @@ const MAX_NOTES = 64;
 
 export interface DiscoveryOptions {
   readonly targets: readonly Target[];
+  /** Where to follow jobs through channels too. */
+  readonly channels?: readonly Target[];
   readonly executables: Executables;
   readonly listProcesses: () => Promise<Process[]>;
   readonly addTarget: (pid: number, binary: number) => void;
@@ -31,6 +33,7 @@ interface Scan {
 
 export class Discovery {
   private readonly options: DiscoveryOptions;
+  private channels: readonly Target[] = [];
   /** `pid executable` → file key of processes that are not probed: most of a host, which then cost no stat. */
   private readonly keys = new Map<string, string>();
   private probed = new Map<number, string>();
@@ -51,6 +54,7 @@ export class Discovery {
     this.options.onProcesses(new Map(processes.map(({ pid, executable }) => [pid, executable])));
     const scan: Scan = { wanted: new Set(), refusals: new Map(), probed: new Map() };
     const resolved = await Promise.all(targets.map(withRealPath));
+    this.channels = await Promise.all((this.options.channels ?? []).map(withRealPath));
     for (const [index, target] of resolved.entries())
       if (target.kind === 'path') await this.attachFile(target, targets[index]!.text, scan);
     for (const process of processes) {
@@ -71,7 +75,10 @@ export class Discovery {
     const key = await fileKey(target.path);
     if (key === undefined)
       scan.refusals.set(text, 'no such file (a program that is not there yet is found when it appears)');
-    else await this.ensure(key, { path: target.path, readPath: target.path }, target, scan);
+    else {
+      const channels = this.followsChannels({ pid: 0, executable: target.path });
+      await this.ensure(key, { path: target.path, readPath: target.path, channels }, target, scan);
+    }
   }
 
   private async attachProcess(
@@ -89,10 +96,16 @@ export class Discovery {
       target.kind === 'pid' && !all.some((other) => other.kind !== 'pid' && isTarget(other, process));
     const pid = alone ? process.pid : undefined;
     const key = alone ? `${file}:${process.pid}` : file;
-    const candidate = { path: process.executable, readPath: exe, pid, wide: target.kind === 'auto' };
+    const wide = target.kind === 'auto';
+    const channels = this.followsChannels(process);
+    const candidate = { path: process.executable, readPath: exe, pid, wide, channels };
     const executable = await this.ensure(key, candidate, target, scan);
     if (executable === undefined) this.keys.set(id, file);
     else this.probe(process.pid, key, executable.index, scan);
+  }
+
+  private followsChannels(process: Process): boolean {
+    return this.channels.some((wanted) => isTarget(wanted, process));
   }
 
   private probe(pid: number, key: string, binary: number, { probed, refusals }: Scan): void {

@@ -1,6 +1,7 @@
 // Ring buffer → batches → bus, with the clock and the ledger: the daemon's hot path, wired.
 import type { Ledger } from '../../schemas/events.ts';
 import type { Publisher } from '../runtime/bus.ts';
+import type { CallerFacts } from './caller-table.ts';
 import { bootTimeNs, monotonicZeroNs } from './clock.ts';
 import { EventBatches } from './event-batches.ts';
 import { ledgerOf } from './ledger.ts';
@@ -24,6 +25,7 @@ export interface DrainOptions {
   readonly sinceNs: bigint;
   readonly tickMs: number;
   readonly executablePath: (binary: number) => string;
+  readonly callerOf: (binary: number, stack: number) => CallerFacts | undefined;
 }
 
 export class Drain {

@@ -2,12 +2,14 @@
 // that a request's start always precedes the connections it caused; gapless sequence numbers.
 import { type EventEnvelope, encodeEvents, type Ledger, schemaOf } from '../../schemas/events.ts';
 import { type EventKind, encodeToken, eventSubject } from '../../schemas/subjects.ts';
-import { EventDecoder, type ProcessIndex } from './event-decoder.ts';
+import { BatchCallers, type CallerFacts } from './caller-table.ts';
+import { EventDecoder, NO_STACK } from './event-decoder.ts';
 import { BatchProcesses, type ProcessFactsCache } from './process-table.ts';
 
 const ROWS = 4096;
 /** Of one batch: their paths and names, 5 kB each at the most, have to fit into the message too. */
 const PROCESSES = 48;
+const CALLERS = 1024;
 /** A socket batch goes out at least this often, empty if need be: it carries the host's watermark. */
 const WATERMARK_MS = 1_000;
 
@@ -26,6 +28,7 @@ export interface EventBatchesOptions {
   readonly sinceNs: bigint;
   readonly processes: ProcessFactsCache;
   readonly executablePath: (binary: number) => string;
+  readonly callerOf: (binary: number, stack: number) => CallerFacts | undefined;
   readonly ledger: () => Pick<Ledger, 'captured' | 'dropped'>;
   readonly publish: (message: EventMessage) => void;
 }
@@ -34,6 +37,7 @@ export class EventBatches {
   readonly decoder: EventDecoder;
   private readonly options: EventBatchesOptions;
   private readonly tables = { uprobe: new BatchProcesses(PROCESSES), kprobe: new BatchProcesses(PROCESSES) };
+  private readonly callers = new BatchCallers(CALLERS);
   private readonly idPrefix: string;
   private seq = 0;
   private uptoNs: bigint;
@@ -44,21 +48,30 @@ export class EventBatches {
     this.options = options;
     this.uptoNs = options.sinceNs;
     this.idPrefix = `${encodeToken(options.host)}.${options.boot}.${options.sinceNs}`;
-    const indexOf: ProcessIndex = (kind, pid, binary) => {
-      const table = this.tables[kind];
-      return table.indexOf(pid) ?? table.add(options.processes.get(pid, options.executablePath(binary)));
-    };
-    this.decoder = new EventDecoder(ROWS, indexOf, (pid) => {
-      options.processes.forget(pid);
-      for (const table of Object.values(this.tables)) table.forget(pid);
+    this.decoder = new EventDecoder({
+      capacity: ROWS,
+      processIndex: (kind, pid, binary) => {
+        const table = this.tables[kind];
+        return table.indexOf(pid) ?? table.add(options.processes.get(pid, options.executablePath(binary)));
+      },
+      stackFacts: (binary, stack) => {
+        const known = this.callers.factsOf(stack);
+        if (known !== undefined) return known;
+        const caller = options.callerOf(binary, stack);
+        return caller === undefined ? NO_STACK : this.callers.add(stack, caller);
+      },
+      onProcessEnd: (pid) => {
+        options.processes.forget(pid);
+        for (const table of Object.values(this.tables)) table.forget(pid);
+      },
     });
   }
 
   /** One ring record. A full batch goes out in the middle of a drain, with the watermark of its last row. */
   accept(offset: number, length: number): void {
     this.decoder.accept(offset, length);
-    if (this.decoder.full || this.tables.uprobe.full || this.tables.kprobe.full)
-      this.flush(this.lastTimeNs());
+    const { uprobe, kprobe } = this.tables;
+    if (this.decoder.full || uprobe.full || kprobe.full || this.callers.full) this.flush(this.lastTimeNs());
   }
 
   /**
@@ -102,7 +115,8 @@ export class EventBatches {
       n,
       ledger: { sinceNs, ...ledger() },
       processes: table.writer.n,
-      cols: { ...writer.take(), ...table.take() },
+      callers: kind === 'kprobe' ? this.callers.writer.n : 0,
+      cols: { ...writer.take(), ...table.take(), ...(kind === 'kprobe' ? this.callers.take() : {}) },
     };
     if (kind === 'kprobe') this.watermarkSent = true;
     publish({

@@ -28,6 +28,8 @@ const MAX_TEXT_BYTES = 1 << 19;
 /** W3C Trace Context: `<version>-<trace id>-<span id>-<flags>`; ff, zero ids and a longer version 00 are invalid. */
 const TRACEPARENT =
   /^(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(?:-|$)/;
+/** Of a stack that was not taken, or cannot be read. */
+export const NO_STACK: StackFacts = { caller: 0, flags: 0 };
 const SOCKET_TYPES: Readonly<Record<number, number>> = {
   [EVENT_TYPE.EVENT_SOCKET_CONNECT]: SOCKET_CONNECT,
   [EVENT_TYPE.EVENT_SOCKET_USE]: SOCKET_USE,
@@ -37,12 +39,26 @@ const SOCKET_TYPES: Readonly<Record<number, number>> = {
 /** Index of a process in the batch being filled, for the process table that goes with it. */
 export type ProcessIndex = (kind: 'uprobe' | 'kprobe', pid: number, binary: number) => number;
 
+/** What is known of a call stack: its caller's place in the batch being filled, 0 unknown; flags for its events. */
+export interface StackFacts {
+  readonly caller: number;
+  readonly flags: number;
+}
+
+export interface EventDecoderOptions {
+  readonly capacity: number;
+  readonly processIndex: ProcessIndex;
+  readonly stackFacts: (binary: number, stack: number) => StackFacts;
+  readonly onProcessEnd: (pid: number) => void;
+}
+
 export class EventDecoder {
   readonly uprobe: ColumnWriter<typeof UPROBE_COLUMNS>;
   readonly kprobe: ColumnWriter<typeof KPROBE_COLUMNS>;
   /** Records of a type or length that this version does not know. */
   unknown = 0;
   private readonly processIndex: ProcessIndex;
+  private readonly stackFacts: EventDecoderOptions['stackFacts'];
   private readonly onProcessEnd: (pid: number) => void;
   private textBytes = 0; // of the uprobe batch being filled
   private bytes = Buffer.alloc(0);
@@ -50,10 +66,11 @@ export class EventDecoder {
   private zeroLow = 0;
   private zeroHigh = 0;
 
-  constructor(capacity: number, processIndex: ProcessIndex, onProcessEnd: (pid: number) => void) {
+  constructor({ capacity, processIndex, stackFacts, onProcessEnd }: EventDecoderOptions) {
     this.uprobe = new ColumnWriter(UPROBE_COLUMNS, capacity);
     this.kprobe = new ColumnWriter(KPROBE_COLUMNS, capacity);
     this.processIndex = processIndex;
+    this.stackFacts = stackFacts;
     this.onProcessEnd = onProcessEnd;
   }
 
@@ -152,11 +169,15 @@ export class EventDecoder {
   private socketEvent(at: number, type: number): void {
     const { columns: c, n } = this.kprobe;
     const { bytes } = this;
+    const binary = bytes[at + SOCKET.binary]!;
+    const stack = this.number(at + SOCKET.stack);
+    const { caller, flags } = stack === 0 ? NO_STACK : this.stackFacts(binary, stack);
     c.type[n] = type;
-    c.process[n] = this.processIndex('kprobe', this.u32(at + SOCKET.tgid), bytes[at + SOCKET.binary]!);
+    c.process[n] = this.processIndex('kprobe', this.u32(at + SOCKET.tgid), binary);
+    c.caller[n] = caller;
     c.tid[n] = this.u32(at + SOCKET.tid);
     c.netns[n] = this.u32(at + SOCKET.netns);
-    c.flags[n] = bytes.readUInt16LE(at + SOCKET.flags);
+    c.flags[n] = bytes.readUInt16LE(at + SOCKET.flags) | flags;
     c.via[n] = bytes[at + SOCKET.via]!;
     c.depth[n] = bytes[at + SOCKET.depth]!;
     c.errno[n] = bytes.readUInt16LE(at + SOCKET.error);
@@ -188,6 +209,11 @@ export class EventDecoder {
 
   private u32(at: number): number {
     return this.words[at >>> 2]!;
+  }
+
+  /** A u64 below 2^53. */
+  private number(at: number): number {
+    return this.words[at >>> 2]! + this.words[(at >>> 2) + 1]! * TWO_32;
   }
 
   private copyU64(column: Uint32Array, row: number, at: number): void {

@@ -1,32 +1,55 @@
-// The probed executables: each gets an index, its Go offsets in the kernel, and one link with all its sites.
+// The probed executables: each gets an index, its Go offsets in the kernel, and one link with all its sites. One whose
+// probes are hit too often loses them, and keeps its index: its connections go on to be seen, and say so.
 import { stat } from 'node:fs/promises';
 import { HOOK } from './bpf/layout.gen.ts';
+import { Budget } from './budget.ts';
+import type { ChannelHook } from './go/channel-probes.ts';
 import { GoBinaryError } from './go/go-binary-error.ts';
 import { isGoHttpServer } from './go/is-go-http-server.ts';
 import type { GoOffsets } from './go/offsets.ts';
+import type { Hook } from './go/probes.ts';
 import { type GoBinary, readGoBinary } from './go/read-go-binary.ts';
+import { Receives } from './go/receives.ts';
+import { Symbolizer } from './go/symbolizer.ts';
 import { BpfError, type BpfLink, type UprobeSites } from './libbpf.ts';
 
 const MAX_EXECUTABLES = 256; // MAX_BINARIES in bpf/maps.h
 const SCANS_TO_DETACH = 60;
 const GUARDED = 1 << 16; // COOKIE_GUARDED in bpf/events.h
-const HOOKS = {
+const HOOKS: Readonly<Record<Hook | ChannelHook, number>> = {
   request_start: HOOK.HOOK_REQUEST_START,
+  request_read: HOOK.HOOK_REQUEST_READ,
   request_end: HOOK.HOOK_REQUEST_END,
+  response_close: HOOK.HOOK_RESPONSE_CLOSE,
   goroutine_start: HOOK.HOOK_GOROUTINE_START,
+  goroutine_created: HOOK.HOOK_GOROUTINE_CREATED,
   goroutine_exit: HOOK.HOOK_GOROUTINE_EXIT,
-} as const;
+  round_trip: HOOK.HOOK_ROUND_TRIP,
+  request_write: HOOK.HOOK_REQUEST_WRITE,
+  dial_queued: HOOK.HOOK_DIAL_QUEUED,
+  dial: HOOK.HOOK_DIAL,
+  channel_put: HOOK.HOOK_CHANNEL_PUT,
+  channel_get: HOOK.HOOK_CHANNEL_GET,
+  channel_send: HOOK.HOOK_CHANNEL_SEND,
+  channel_receive: HOOK.HOOK_CHANNEL_RECEIVE,
+  select_get: HOOK.HOOK_SELECT_GET,
+  select_receive: HOOK.HOOK_SELECT_RECEIVE,
+};
 
 /** What it needs of the kernel side. */
 export interface UprobeAttacher {
-  setBinary(index: number, offsets: GoOffsets): void;
+  setBinary(index: number, offsets: GoOffsets, instrumented?: boolean): void;
   attachUprobes(sites: UprobeSites): BpfLink;
+  /** Hits since load by the hook's number. */
+  hits(index: number): number[];
 }
 
 export interface Executable {
   readonly path: string;
   readonly index: number;
   readonly goVersion: string;
+  /** In words, what of it cannot be seen, or not as cheaply as usual. */
+  readonly notes: readonly string[];
 }
 
 /** Why an executable is not probed, for the user; `notGo`: not a Go HTTP server, so that a wide target is silent. */
@@ -50,30 +73,56 @@ export interface Candidate {
   readonly pid?: number | undefined;
   /** Nobody named it: look cheaply first, most executables of a host are no Go servers. */
   readonly wide?: boolean | undefined;
+  /** Follow jobs through channels too. */
+  readonly channels?: boolean | undefined;
 }
 
 const NOT_A_SERVER: Refusal = { reason: 'not a Go HTTP server', notGo: true };
 
-interface Attached extends Executable {
-  readonly link: BpfLink;
+/** What the code of an executable tells about a call stack. */
+export interface Symbols {
+  readonly symbolizer: Symbolizer;
+  readonly mainModule: string;
+  /** Undefined where the kernel follows jobs through channels. */
+  readonly receives: Receives | undefined;
+}
+
+interface Attached extends Executable, Symbols {
+  readonly offsets: GoOffsets;
+  notes: readonly string[];
+  /** Undefined once its probes were taken off. */
+  link: BpfLink | undefined;
   unwantedScans: number;
+}
+
+export interface ExecutablesOptions {
+  readonly allowUnknownGo: boolean;
+  readonly maxHitsPerSecond: number;
 }
 
 export class Executables {
   private readonly attacher: UprobeAttacher;
-  private readonly allowUnknownGo: boolean;
+  private readonly options: ExecutablesOptions;
+  private readonly budget: Budget;
   private readonly attached = new Map<string, Attached>();
   private readonly refused = new Map<string, Refusal>();
   private readonly paths: string[] = new Array(MAX_EXECUTABLES).fill('');
 
-  constructor(attacher: UprobeAttacher, allowUnknownGo: boolean) {
+  constructor(attacher: UprobeAttacher, options: ExecutablesOptions) {
     this.attacher = attacher;
-    this.allowUnknownGo = allowUnknownGo;
+    this.options = options;
+    this.budget = new Budget(options.maxHitsPerSecond);
   }
 
   /** Of an executable by the index that events carry; also of one that is no longer attached. */
   pathOf(index: number): string {
     return this.paths[index] ?? '';
+  }
+
+  /** What names the functions of an attached executable, by its index. */
+  symbolsOf(index: number): Symbols | undefined {
+    for (const executable of this.attached.values()) if (executable.index === index) return executable;
+    return undefined;
   }
 
   list(): Executable[] {
@@ -85,12 +134,13 @@ export class Executables {
   }
 
   /** Attaches an executable once; later calls with its key answer from memory. */
-  async ensure(key: string, { path, readPath, pid, wide }: Candidate): Promise<Executable | Refusal> {
+  async ensure(key: string, candidate: Candidate): Promise<Executable | Refusal> {
     const known = this.attached.get(key) ?? this.refused.get(key);
     if (known) return known;
     try {
-      if (wide && !(await isGoHttpServer(readPath))) return this.refuse(key, NOT_A_SERVER);
-      return await this.attach(key, path, readPath, pid);
+      if (candidate.wide && !(await isGoHttpServer(candidate.readPath)))
+        return this.refuse(key, NOT_A_SERVER);
+      return await this.attach(key, candidate);
     } catch (error) {
       return isPassing(error) ? refusalOf(error) : this.refuse(key, refusalOf(error));
     }
@@ -103,7 +153,8 @@ export class Executables {
       executable.unwantedScans = keys.has(key) ? 0 : executable.unwantedScans + 1;
       if (executable.unwantedScans < SCANS_TO_DETACH) continue;
       this.attached.delete(key);
-      await executable.link.detach();
+      this.budget.forget(key);
+      await this.release(executable);
       gone.push(executable);
     }
     if (gone.length > 0)
@@ -111,23 +162,78 @@ export class Executables {
     return gone;
   }
 
+  /** Takes the probes off executables where they are hit too often; they stay off until capture starts anew. */
+  async enforceBudget(nowMs: number): Promise<Executable[]> {
+    const stopped: Executable[] = [];
+    for (const [key, executable] of this.attached) {
+      const { index, link } = executable;
+      if (link === undefined) continue;
+      const hits = this.attacher.hits(index).reduce((sum, count) => sum + count, 0);
+      const perSecond = this.budget.exceeded(key, hits, nowMs);
+      if (perSecond === undefined) continue;
+      await this.takeOff(executable);
+      executable.notes = [
+        `its probes were hit ${perSecond} times a second, more than max-hits allows (${this.options.maxHitsPerSecond}): taken off until capture starts anew`,
+      ];
+      stopped.push(executable);
+    }
+    return stopped;
+  }
+
+  /** Takes all probes off. What events still name can be looked up until close(). */
+  async detach(): Promise<void> {
+    for (const executable of this.attached.values()) await this.takeOff(executable);
+  }
+
   async close(): Promise<void> {
-    for (const { link } of this.attached.values()) await link.detach();
+    for (const executable of this.attached.values()) await this.release(executable);
     this.attached.clear();
+  }
+
+  /** Contexts first: with half of the probes gone they would be of earlier requests. */
+  private async takeOff(executable: Attached): Promise<void> {
+    const { index, offsets, link } = executable;
+    if (link === undefined) return;
+    executable.link = undefined;
+    this.attacher.setBinary(index, offsets, false);
+    await link.detach();
+  }
+
+  private async release(executable: Attached): Promise<void> {
+    await this.takeOff(executable);
+    executable.symbolizer.close();
   }
 
   private async attach(
     key: string,
-    path: string,
-    readPath: string,
-    pid?: number,
+    { path, readPath, pid, channels = false }: Candidate,
   ): Promise<Executable | Refusal> {
-    const binary = await readGoBinary(readPath, { allowUnknownGo: this.allowUnknownGo });
+    const binary = await readGoBinary(readPath, this.options);
     const index = this.freeIndex();
     if (index === undefined) return this.refuse(key, CROWDED);
-    this.attacher.setBinary(index, binary.offsets);
-    const link = this.attacher.attachUprobes({ path: readPath, ...sitesOf(binary, index), pid });
-    const executable = { path, index, goVersion: binary.goVersion, link, unwantedScans: 0 };
+    const { goVersion, offsets } = binary;
+    const followed = channels && binary.channels.reason === '';
+    this.attacher.setBinary(index, offsets);
+    const symbolizer = new Symbolizer(readPath, binary.symbols);
+    let link: BpfLink;
+    try {
+      link = this.attacher.attachUprobes({ path: readPath, ...sitesOf(binary, index, channels), pid });
+    } catch (error) {
+      symbolizer.close();
+      throw error;
+    }
+    const executable = {
+      path,
+      index,
+      goVersion,
+      notes: notesOf(binary, channels),
+      offsets,
+      mainModule: binary.modulePath,
+      symbolizer,
+      receives: followed ? undefined : new Receives(symbolizer, binary.modulePath),
+      link,
+      unwantedScans: 0,
+    };
     this.attached.set(key, executable);
     this.paths[index] = path;
     return executable;
@@ -160,12 +266,25 @@ export async function fileKey(path: string): Promise<string | undefined> {
   return info && `${info.ino}:${info.size}:${info.mtimeMs}`;
 }
 
-function sitesOf(binary: GoBinary, index: number): Pick<UprobeSites, 'offsets' | 'cookies'> {
+function notesOf({ fallbacks, notAttachable, channels }: GoBinary, withChannels: boolean): string[] {
+  const notes = notAttachable.map(
+    ({ hook, functionName, reason }) => `${hook} is not seen: ${functionName} ${reason}`,
+  );
+  for (const { hook, reason } of fallbacks) notes.push(`${hook} ${reason}`);
+  if (withChannels && channels.reason)
+    notes.push(`jobs are not followed through channels: ${channels.reason}`);
+  return notes;
+}
+
+function sitesOf(
+  binary: GoBinary,
+  index: number,
+  withChannels: boolean,
+): Pick<UprobeSites, 'offsets' | 'cookies'> {
+  const sites = withChannels ? [...binary.channels.sites, ...binary.sites] : binary.sites;
   return {
-    offsets: binary.sites.map(({ fileOffset }) => fileOffset),
-    cookies: binary.sites.map(({ hook, guarded }) =>
-      BigInt(HOOKS[hook] | (index << 8) | (guarded ? GUARDED : 0)),
-    ),
+    offsets: sites.map(({ fileOffset }) => fileOffset),
+    cookies: sites.map(({ hook, guarded }) => BigInt(HOOKS[hook] | (index << 8) | (guarded ? GUARDED : 0))),
   };
 }
 

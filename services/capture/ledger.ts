@@ -36,6 +36,7 @@ export function faultsOf(kernel: LedgerSources['kernel']): Record<string, number
     'read_fault.request': kernel.COUNT_READ_FAULT_REQUEST,
     'read_fault.goroutine': kernel.COUNT_READ_FAULT_GOROUTINE,
     map_full: kernel.COUNT_MAP_FULL,
+    listeners_full: kernel.COUNT_LISTENERS_FULL,
     'ring_full.process_end': kernel.COUNT_RING_FULL_PROCESS_END,
   };
 }

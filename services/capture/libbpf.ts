@@ -7,7 +7,6 @@ type Pointer = bigint;
 const libc = koffi.load('libc.so.6');
 const mmap = libc.func('void *mmap(void *addr, size_t length, int prot, int flags, int fd, int64_t offset)');
 const closeFd = libc.func('int close(int fd)');
-const openFd = libc.func('int open(const char *path, int flags)');
 const syscall = libc.func('long syscall(long nr, int cmd, void *attr, unsigned int size)');
 const vsnprintf = libc.func('int vsnprintf(_Out_ void *buf, size_t n, const char *fmt, void *ap)');
 const strerror = libc.func('const char *strerror(int e)');
@@ -30,7 +29,7 @@ function declare() {
     programFd: lib.func('int bpf_program__fd(void *prog)'),
     setExpectedAttachType: lib.func('int bpf_program__set_expected_attach_type(void *prog, int type)'),
     attach: lib.func('void *bpf_program__attach(void *prog)'),
-    attachCgroup: lib.func('void *bpf_program__attach_cgroup(void *prog, int cgroup_fd)'),
+    setAutoload: lib.func('int bpf_program__set_autoload(void *prog, bool on)'),
     attachUprobe: lib.func(
       'void *bpf_program__attach_uprobe_opts(void *prog, int pid, const char *path, size_t off, const void *opts)',
     ),
@@ -191,15 +190,25 @@ export class BpfMap {
     lib().mapDelete(this.fd, key);
   }
 
-  /** The u64 at `index` of a per-CPU array, summed over CPUs. */
-  sum(index: number): number {
+  /** The value, or undefined when there is no such key. */
+  lookup(key: Uint8Array, valueBytes: number): Buffer | undefined {
+    const value = Buffer.alloc(valueBytes);
+    const result = negative(lib().mapLookup(this.fd, key, value));
+    if (result === -koffi.os.errno.ENOENT!) return undefined;
+    check(`read map ${this.name}`, result);
+    return value;
+  }
+
+  /** Entry `index` of a per-CPU array of `width` u64s, summed over CPUs. */
+  sums(index: number, width: number): number[] {
     const key = Buffer.alloc(4);
     key.writeUInt32LE(index);
-    const values = Buffer.alloc(8 * (lib().possibleCpus() as number));
+    const values = Buffer.alloc(8 * width * (lib().possibleCpus() as number));
     check(`read map ${this.name}`, negative(lib().mapLookup(this.fd, key, values)));
-    let total = 0;
-    for (let at = 0; at < values.length; at += 8) total += Number(values.readBigUInt64LE(at));
-    return total;
+    const totals = new Array<number>(width).fill(0);
+    for (let at = 0; at < values.length / 8; at++)
+      totals[at % width]! += Number(values.readBigUInt64LE(8 * at));
+    return totals;
   }
 
   /** Shared memory of the map (`offset` in pages); stays mapped until the process ends. */
@@ -250,19 +259,13 @@ export class BpfProgram {
     check(`program ${this.name}`, lib().setExpectedAttachType(this.pointer, UPROBE_MULTI));
   }
 
-  attach(): BpfLink {
-    return this.link(`attach ${this.name}`, lib().attach(this.pointer));
+  /** Before load: leave it out, because the kernel lacks what it hooks. */
+  skip(): void {
+    check(`program ${this.name}`, lib().setAutoload(this.pointer, false));
   }
 
-  attachCgroup(path: string): BpfLink {
-    const O_RDONLY_CLOEXEC = 0o2000000;
-    const fd = openFd(path, O_RDONLY_CLOEXEC) as number;
-    if (fd < 0) fail(`open cgroup ${path}`, koffi.errno());
-    const link = lib().attachCgroup(this.pointer, fd);
-    const errno = koffi.errno();
-    closeFd(fd);
-    if (!link) fail(`attach ${this.name} to cgroup ${path}`, errno);
-    return this.link(`attach ${this.name}`, link);
+  attach(): BpfLink {
+    return this.link(`attach ${this.name}`, lib().attach(this.pointer));
   }
 
   /** After load: does this kernel have uprobe_multi links? With one, a directory for a path is EBADF. */

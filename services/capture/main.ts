@@ -5,11 +5,14 @@ import { nowNs } from '../runtime/clock.ts';
 import { startHeartbeat } from '../runtime/heartbeat.ts';
 import { startService } from '../runtime/lifecycle.ts';
 import type { Logger } from '../runtime/log.ts';
+import { HITS, HOOK } from './bpf/layout.gen.ts';
+import { Callers } from './callers.ts';
 import { type CaptureOptions, captureOptions, queueBytes, ringBytes } from './config.ts';
 import { Discovery } from './discovery.ts';
 import { Drain } from './drain.ts';
-import { Executables } from './executables.ts';
+import { type Executable, Executables } from './executables.ts';
 import { faultsOf, Losses } from './ledger.ts';
+import { Listeners } from './listeners.ts';
 import { BPF_OBJECT, Probes } from './probes.ts';
 import { listProcesses, readBootId } from './proc.ts';
 import { repeat } from './repeat.ts';
@@ -17,6 +20,8 @@ import { AUTO, parseTarget } from './targets.ts';
 
 const FLUSH_MS = 5_000;
 const MAX_NOTES = 100;
+const NO_USES =
+  'this kernel does not show sends (Linux 6.16): connections are seen when they open, not when they are re-used';
 
 export function main(argv: readonly string[]): Promise<number> {
   return startService('capture', captureOptions, argv, run);
@@ -27,10 +32,13 @@ async function run(config: CaptureOptions, log: Logger, signal: AbortSignal): Pr
     objectPath: BPF_OBJECT,
     ringBytes: ringBytes(config),
     captureQuery: config.query,
+    captureCallers: config.callers,
     maxContexts: config.maxContexts,
+    channels: config.channels.length > 0,
     uprobes: config.uprobes,
   });
   log.info({ backend: probes.backend, uprobes: probes.uprobes }, 'probes loaded');
+  if (!probes.seesUses) log.warn(NO_USES);
   let bus: Bus | undefined;
   try {
     bus = await connectBus({ server: config.server, name: `flowtag capture ${config.host}`, signal, log });
@@ -56,7 +64,17 @@ async function capture(
       queueDroppedRows[subject.startsWith('flowtag.ev.uprobe') ? 'uprobe' : 'kprobe'] += rows;
     },
   });
-  const executables = new Executables(probes, config.allowUnknownGo);
+  const executables = new Executables(probes, {
+    allowUnknownGo: config.allowUnknownGo,
+    maxHitsPerSecond: config.maxHits,
+  });
+  const callers = new Callers({
+    stack: (id) => probes.stack(id),
+    symbolsOf: (binary) => executables.symbolsOf(binary),
+    withStacks: config.stacks,
+  });
+  const listeners = new Listeners((netns, port) => probes.addListener(netns, port));
+  listeners.learn(process.pid);
   const drain = new Drain({
     probes,
     publisher,
@@ -66,18 +84,26 @@ async function capture(
     sinceNs: startedNs,
     tickMs: config.tickMs,
     executablePath: (binary) => executables.pathOf(binary),
+    callerOf: (binary, stack) => callers.get(binary, stack),
   });
   const discovery = new Discovery({
     targets: [
       ...config.target.map((text) => parseTarget(text, process.cwd())),
       ...(config.auto ? [AUTO] : []),
     ],
+    channels: config.channels.map((text) => parseTarget(text, process.cwd())),
     executables,
     listProcesses,
-    addTarget: (pid, binary) => probes.addTarget(pid, binary),
+    addTarget: (pid, binary) => {
+      listeners.learn(pid);
+      probes.addTarget(pid, binary);
+    },
     removeTarget: (pid) => probes.removeTarget(pid),
     onProcesses: (running) => drain.processes.retain(running),
-    onAttached: ({ path, goVersion }) => log.info({ path, goVersion }, 'executable attached'),
+    onAttached: ({ path, index, goVersion, notes }) => {
+      callers.forget(index);
+      log.info({ path, goVersion, notes }, 'executable attached');
+    },
     onDetached: ({ path }) => log.info({ path }, 'executable detached'),
     // The heartbeat's notes carry it too, which is where people see it.
     onRefused: (target, reason) => log.info({ target, reason }, 'target cannot be probed'),
@@ -95,13 +121,16 @@ async function capture(
       state: signal.aborted ? 'stopping' : !ready ? 'starting' : lost ? 'degraded' : 'ready',
       notes: [
         ...(lost ? [lost] : []),
+        ...(probes.seesUses ? [] : [NO_USES]),
         ...discovery.notes,
-        ...executables.list().map(({ path, goVersion }) => `probing ${path} (${goVersion})`),
+        ...executables.list().map(describe),
       ].slice(0, MAX_NOTES),
       counters: {
         ...withPrefix('captured', captured),
         ...withPrefix('dropped', dropped),
         ...faultsOf(probes.counters()),
+        ...withPrefix('hits', hitsOf(probes, executables)),
+        callers_unknown: callers.unknown,
         executables: executables.list().length,
         wakes: drain.wakes,
         queued: publisher.stats.queued,
@@ -112,16 +141,35 @@ async function capture(
   try {
     await repeat(config.scanMs, signal, async () => {
       await discovery.scan();
+      for (const { path, notes } of await executables.enforceBudget(performance.now()))
+        log.warn({ path }, notes.join('; '));
       ready = true;
     });
   } finally {
-    await executables.close();
+    await executables.detach();
     drain.close();
+    await executables.close();
     const flushed = await publisher.flush(FLUSH_MS);
     if (!flushed) log.error({ ...publisher.stats }, 'events not acknowledged at the end: lost');
     heartbeat.close();
     publisher.close();
   }
+}
+
+function describe({ path, goVersion, notes }: Executable): string {
+  return [`probing ${path} (${goVersion})`, ...notes].join('; ');
+}
+
+/** Hits of all executables by hook: what the probes cost. */
+function hitsOf(probes: Probes, executables: Executables): Record<string, number> {
+  const totals = new Array<number>(HITS.size / 8).fill(0);
+  for (const { index } of executables.list())
+    for (const [hook, count] of probes.hits(index).entries()) totals[hook]! += count;
+  const named = Object.entries(HOOK).map(([name, hook]) => [
+    name.slice('HOOK_'.length).toLowerCase(),
+    totals[hook]!,
+  ]);
+  return Object.fromEntries(named.filter(([, count]) => count !== 0));
 }
 
 function withPrefix(prefix: string, counts: Readonly<Record<string, number>>): Record<string, number> {

@@ -1,9 +1,18 @@
-// The BPF object, loaded: maps by name, the uprobe program, and the socket hooks of the chosen backend.
+// The BPF object, loaded: maps by name, the uprobe program, and the socket hooks.
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FlowtagError } from '../runtime/errors.ts';
 import { INSTALL_ROOT } from '../runtime/install-root.ts';
-import { COUNTER, FINGERPRINT, GO_BINARY, SETTINGS, TARGET } from './bpf/layout.gen.ts';
+import {
+  COUNTER,
+  FINGERPRINT,
+  GO_BINARY,
+  HITS,
+  LISTENER,
+  SETTINGS,
+  STACK,
+  TARGET,
+} from './bpf/layout.gen.ts';
 import { fingerprintOf, layoutOf } from './bpf/layout.ts';
 import { firstEventId } from './clock.ts';
 import type { GoOffsets } from './go/offsets.ts';
@@ -15,7 +24,6 @@ import {
   type BpfProgram,
   type UprobeSites,
 } from './libbpf.ts';
-import { cgroup2Path } from './proc.ts';
 
 /** Where the build puts it. */
 export const BPF_OBJECT = join(INSTALL_ROOT, 'build', 'flowtag.bpf.o');
@@ -24,33 +32,23 @@ export interface ProbesOptions {
   readonly objectPath: string;
   readonly ringBytes: number;
   readonly captureQuery: boolean;
+  /** Take call stacks, to name the function that made each call. */
+  readonly captureCallers: boolean;
   readonly maxContexts: number;
+  /** Channel hooks may be attached. */
+  readonly channels?: boolean;
   /** auto: one uprobe_multi link per executable where the kernel has them, else perf events. */
   readonly uprobes: 'auto' | 'multi' | 'perf';
 }
 
-/** Socket side of a kernel: which hooks give connect events there. */
-interface SocketBackend {
-  readonly name: string;
-  attach(object: BpfObject): Promise<BpfLink[]>;
-}
-
-const SOCKOPS: SocketBackend = {
-  name: 'sockops',
-  attach: async (object) => {
-    const path = await cgroup2Path();
-    if (!path)
-      throw new FlowtagError(
-        'NO_CGROUP2',
-        'no cgroup v2 hierarchy is mounted, which the sockops backend needs; mount one: mount -t cgroup2 none /sys/fs/cgroup/unified',
-        { exitCode: 3 },
-      );
-    return [object.program('on_sockops').attachCgroup(path)];
-  },
-};
+/** Its tracepoint came with Linux 6.16; without it only connects and closes are seen, not the uses between. */
+const SEND_HOOK = { program: 'on_tcp_send', tracepoint: 'tcp_sendmsg_locked' } as const;
+const BTF = '/sys/kernel/btf/vmlinux';
 
 export class Probes {
-  readonly backend = SOCKOPS.name;
+  readonly backend = 'tracepoint';
+  /** Whether this kernel shows the uses of connections that are open already. */
+  readonly seesUses: boolean;
   readonly uprobes: 'multi' | 'perf';
   readonly ring: BpfMap;
   readonly shared: BpfMap;
@@ -58,9 +56,10 @@ export class Probes {
   private readonly uprobe: BpfProgram;
   private readonly links: BpfLink[] = [];
 
-  private constructor(object: BpfObject, uprobes: 'multi' | 'perf') {
+  private constructor(object: BpfObject, uprobes: 'multi' | 'perf', seesUses: boolean) {
     this.object = object;
     this.uprobes = uprobes;
+    this.seesUses = seesUses;
     this.uprobe = object.program('on_uprobe');
     this.ring = object.map('ring');
     this.shared = object.map('.data.shared');
@@ -69,13 +68,14 @@ export class Probes {
   /** Loads the object and attaches the socket hooks; no request is tracked before `attachUprobes`. */
   static async load(options: ProbesOptions): Promise<Probes> {
     const bytes = await readObject(options.objectPath);
-    const object = openAndLoad(bytes, options);
+    const seesUses = await hasTracepoint(SEND_HOOK.tracepoint);
+    const object = openAndLoad(bytes, options, seesUses);
     try {
       const multi = options.uprobes === 'multi' || (options.uprobes === 'auto' && hasMulti(object));
-      const probes = new Probes(object, multi ? 'multi' : 'perf');
-      for (const hook of ['on_process_exit', 'on_process_exec'])
+      const probes = new Probes(object, multi ? 'multi' : 'perf', seesUses);
+      const hooks = ['on_process_exit', 'on_process_exec', 'on_socket_state'];
+      for (const hook of seesUses ? [...hooks, SEND_HOOK.program] : hooks)
         probes.links.push(object.program(hook).attach());
-      probes.links.push(...(await SOCKOPS.attach(object)));
       return probes;
     } catch (error) {
       object.close();
@@ -87,7 +87,8 @@ export class Probes {
     return this.uprobes === 'multi' ? this.uprobe.attachUprobeMulti(sites) : this.uprobe.attachUprobes(sites);
   }
 
-  setBinary(index: number, offsets: GoOffsets): void {
+  /** `instrumented` false: its uprobes are off, what is left of its contexts is stale. */
+  setBinary(index: number, offsets: GoOffsets, instrumented = true): void {
     const value = Buffer.alloc(GO_BINARY.size);
     value.writeUInt32LE(offsets.goid, GO_BINARY.goid);
     value.writeUInt32LE(offsets.parentGoid, GO_BINARY.parent_goid);
@@ -97,7 +98,33 @@ export class Probes {
     value.writeUInt32LE(offsets.urlRawQuery, GO_BINARY.url_raw_query);
     value.writeUInt32LE(offsets.responseStatus, GO_BINARY.response_status);
     value.writeUInt32LE(offsets.headerMap === 'swiss' ? 1 : 0, GO_BINARY.swiss_map);
+    value.writeUInt32LE(offsets.hchanElemtype, GO_BINARY.hchan_elemtype);
+    value.writeUInt32LE(offsets.sudogIsSelect, GO_BINARY.sudog_is_select);
+    value.writeUInt32LE(offsets.schedBp, GO_BINARY.sched_bp);
+    value.writeUInt32LE(instrumented ? 0 : 1, GO_BINARY.not_instrumented);
     this.object.map('binaries').update(u32(index), value);
+  }
+
+  /** Hits of each hook of an executable since load, by the hook's number. */
+  hits(index: number): number[] {
+    return this.object.map('hits').sums(index, HITS.size / 8);
+  }
+
+  /** A call stack that an event named, unless it was pushed out. Offsets: into the code segment, innermost first. */
+  stack(id: number): { parent: number; offsets: Uint32Array } | undefined {
+    const value = this.object.map('stacks').lookup(u64(id), STACK.size);
+    if (value === undefined) return undefined;
+    const offsets = new Uint32Array(value.readUInt32LE(STACK.count));
+    for (let i = 0; i < offsets.length; i++) offsets[i] = value.readUInt32LE(STACK.offsets + 4 * i);
+    return { parent: Number(value.readBigUInt64LE(STACK.parent)), offsets };
+  }
+
+  /** Connections with this local port are inbound. Port 0: all ports listened on in that namespace were added. */
+  addListener(netns: number, port: number): void {
+    const key = Buffer.alloc(LISTENER.size);
+    key.writeUInt32LE(netns, LISTENER.netns);
+    key.writeUInt16LE(port, LISTENER.port);
+    this.object.map('listeners').insert(key, Buffer.of(1));
   }
 
   /** The socket hooks report this process from now on, if they do not already. */
@@ -115,7 +142,7 @@ export class Probes {
   counters(): Record<keyof typeof COUNTER, number> {
     const map = this.object.map('counters');
     const entries = Object.entries(COUNTER).filter(([name]) => name !== 'COUNTERS');
-    return Object.fromEntries(entries.map(([name, index]) => [name, map.sum(index)])) as ReturnType<
+    return Object.fromEntries(entries.map(([name, index]) => [name, map.sums(index, 1)[0]!])) as ReturnType<
       Probes['counters']
     >;
   }
@@ -139,23 +166,32 @@ async function readObject(path: string): Promise<Buffer> {
   return bytes;
 }
 
-function openAndLoad(bytes: Buffer, options: ProbesOptions): BpfObject {
+function openAndLoad(bytes: Buffer, options: ProbesOptions, seesUses: boolean): BpfObject {
   let object: BpfObject | undefined;
   try {
     object = new BpfObject(bytes);
     const settings = object.map('.rodata.settings').initialValue();
     settings.writeBigUInt64LE(firstEventId(), SETTINGS.first_id);
     settings.writeUInt32LE(options.captureQuery ? 1 : 0, SETTINGS.capture_query);
+    settings.writeUInt32LE(options.captureCallers ? 1 : 0, SETTINGS.capture_callers);
     object.map('ring').setMaxEntries(options.ringBytes);
     object.map('contexts').setMaxEntries(options.maxContexts);
+    if (!options.channels) object.map('channel_slots').setMaxEntries(1);
     // An older kernel ignores this; the program then attaches through perf events.
     if (options.uprobes !== 'perf') object.program('on_uprobe').expectUprobeMulti();
+    if (!seesUses) object.program(SEND_HOOK.program).skip();
     object.load();
     return object;
   } catch (error) {
     object?.close();
     throw asProbeError(error);
   }
+}
+
+/** A tracepoint's type is in the kernel's BTF under this name. */
+async function hasTracepoint(name: string): Promise<boolean> {
+  const btf = await readFile(BTF).catch(() => Buffer.alloc(0)); // loading will say what is wrong
+  return btf.includes(`\0btf_trace_${name}\0`);
 }
 
 function hasMulti(object: BpfObject): boolean {
@@ -187,5 +223,11 @@ export function asProbeError(error: unknown): unknown {
 function u32(value: number): Buffer {
   const bytes = Buffer.alloc(4);
   bytes.writeUInt32LE(value);
+  return bytes;
+}
+
+function u64(value: number): Buffer {
+  const bytes = Buffer.alloc(8);
+  bytes.writeBigUInt64LE(BigInt(value));
   return bytes;
 }

@@ -58,15 +58,6 @@ export async function readBootId(): Promise<string> {
   return (await readFile('/proc/sys/kernel/random/boot_id', 'latin1')).trim();
 }
 
-/** Where the cgroup v2 hierarchy is mounted, also on hosts that use v1 beside it. */
-export async function cgroup2Path(): Promise<string | undefined> {
-  const mounts = await readFile('/proc/self/mounts', 'latin1');
-  return mounts
-    .split('\n')
-    .map((line) => line.split(' '))
-    .find(([, , type]) => type === 'cgroup2')?.[1];
-}
-
 /** Field 22 of /proc/<pid>/stat (proc(5)); the name in field 2 may contain spaces and brackets. */
 export function startTicks(stat: string): bigint {
   return BigInt(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '0');

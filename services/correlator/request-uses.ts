@@ -26,7 +26,7 @@ export function isInbound(request: Request, rows: SocketRows, row: number): bool
 /**
  * Whether the event may be the work of a goroutine that has gone over to others since the request ended (a pool of
  * workers that the request's goroutine was the first to need): it began more than `lateNs` after the end, or its
- * goroutine had worked for the request before the end and still does something. What began before the end is the
+ * goroutine had worked for the request before the end and still does something that nobody handed it. What began before the end is the
  * request's, whenever it is told; by time, because the ends of a drain are told before its socket events.
  */
 export function hasOutlived(
@@ -41,8 +41,10 @@ export function hasOutlived(
   if (!isHandedDown(rows.via[row]!, rows.depth[row]!) || goid === request.goid) return false;
   const timeNs = rows.timeNs.bigint(row);
   const { endNs, goroutines } = request;
-  if (endNs > 0n && timeNs > endNs)
-    return timeNs - endNs > lateNs || goroutines.some(([id, sinceNs]) => id === goid && sinceNs <= endNs);
+  if (endNs > 0n && timeNs > endNs) {
+    if (timeNs - endNs > lateNs) return true;
+    return !isToldOf(rows.via[row]!) && goroutines.some(([id, sinceNs]) => id === goid && sinceNs <= endNs);
+  }
   if (goid !== 0 && !goroutines.some(([id]) => id === goid)) {
     request.goroutines = newest(MAX_GOROUTINES, goroutines, [goid, timeNs]);
     if (goroutines.length === MAX_GOROUTINES) counters.goroutinesForgotten++;
@@ -59,6 +61,11 @@ export function isFirstUse(request: Request, rows: SocketRows, row: number, coun
   request.connections = newest(MAX_CONNECTIONS, connections, id);
   if (connections.length === MAX_CONNECTIONS) counters.connectionsForgotten++;
   return true;
+}
+
+/** The kernel saw the work handed over: a dial that was asked for before it began, a job out of a channel. */
+function isToldOf(via: number): boolean {
+  return via === VIA.dial || via === VIA.channel;
 }
 
 /** The request came to the goroutine from another one; pooled at depth 0 is a call of the request's own. */

@@ -1,8 +1,16 @@
 // Capture without a bus: real probes in this process, and the batches that it would publish, decoded.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { decodeEvents, REQUEST_END, REQUEST_START } from '../../schemas/events.ts';
+import {
+  decodeEvents,
+  REQUEST_END,
+  REQUEST_START,
+  SOCKET_CONNECT,
+  SOCKET_USE,
+} from '../../schemas/events.ts';
+import { Callers } from '../../services/capture/callers.ts';
 import { Drain } from '../../services/capture/drain.ts';
 import { type Executable, Executables, fileKey, isRefusal } from '../../services/capture/executables.ts';
+import { Listeners } from '../../services/capture/listeners.ts';
 import { BPF_OBJECT, Probes } from '../../services/capture/probes.ts';
 import type { Publisher } from '../../services/runtime/bus.ts';
 
@@ -10,7 +18,11 @@ export interface CaptureOptions {
   readonly uprobes?: 'auto' | 'multi' | 'perf';
   readonly ringBytes?: number;
   readonly captureQuery?: boolean;
+  readonly captureCallers?: boolean;
+  readonly maxHits?: number;
   readonly maxContexts?: number;
+  /** Follow jobs through channels. */
+  readonly channels?: boolean;
   /** Read the ring only when told to. */
   readonly held?: boolean;
 }
@@ -28,7 +40,7 @@ export interface RequestRow {
   readonly flags: number;
 }
 
-export interface ConnectRow {
+export interface SocketRow {
   readonly requestId: number;
   readonly pid: number;
   readonly timeNs: bigint;
@@ -39,14 +51,25 @@ export interface ConnectRow {
   readonly via: number;
   readonly depth: number;
   readonly flags: number;
+  readonly errno: number;
+  readonly durationNs: number;
+  readonly connection: bigint;
+  readonly goid: number;
+  readonly function: string;
+  readonly handler: string;
+  readonly stacktrace: string;
 }
 
 export class Capture {
   readonly starts: RequestRow[] = [];
   readonly ends: { id: number; status: number }[] = [];
-  readonly connects: ConnectRow[] = [];
+  readonly connects: SocketRow[] = [];
+  readonly uses: SocketRow[] = [];
+  readonly closes: SocketRow[] = [];
   readonly probes: Probes;
   readonly executables: Executables;
+  private readonly listeners: Listeners;
+  private readonly channels: boolean;
   private drain: Drain | undefined;
 
   static async open(options: CaptureOptions = {}): Promise<Capture> {
@@ -54,17 +77,21 @@ export class Capture {
       objectPath: BPF_OBJECT,
       ringBytes: options.ringBytes ?? 1 << 20,
       captureQuery: options.captureQuery ?? false,
+      captureCallers: options.captureCallers ?? true,
       maxContexts: options.maxContexts ?? 1_024,
       uprobes: options.uprobes ?? 'auto',
+      channels: options.channels ?? false,
     });
-    const capture = new Capture(probes);
+    const capture = new Capture(probes, options);
     if (!options.held) capture.read();
     return capture;
   }
 
-  private constructor(probes: Probes) {
+  private constructor(probes: Probes, { maxHits = 1_000_000, channels = false }: CaptureOptions) {
+    this.channels = channels;
     this.probes = probes;
-    this.executables = new Executables(probes, false);
+    this.executables = new Executables(probes, { allowUnknownGo: false, maxHitsPerSecond: maxHits });
+    this.listeners = new Listeners((netns, port) => probes.addListener(netns, port));
   }
 
   async attach(path: string, pid?: number): Promise<Executable> {
@@ -73,9 +100,17 @@ export class Capture {
       path,
       readPath,
       pid,
+      channels: this.channels,
     });
     if (isRefusal(result)) throw new Error(result.reason);
+    if (pid !== undefined) this.target(pid, result);
     return result;
+  }
+
+  /** As discovery does for a process that it finds. */
+  target(pid: number, { index }: Executable): void {
+    this.listeners.learn(pid);
+    this.probes.addTarget(pid, index);
   }
 
   /** Begins to read the ring. */
@@ -83,6 +118,11 @@ export class Capture {
     const publisher = {
       publish: ({ data }: { data: Uint8Array }) => this.accept(data),
     } as Partial<Publisher>;
+    const callers = new Callers({
+      stack: (id) => this.probes.stack(id),
+      symbolsOf: (binary) => this.executables.symbolsOf(binary),
+      withStacks: true,
+    });
     this.drain = new Drain({
       probes: this.probes,
       publisher: publisher as Publisher,
@@ -92,6 +132,7 @@ export class Capture {
       sinceNs: 1n,
       tickMs: 2,
       executablePath: (binary) => this.executables.pathOf(binary),
+      callerOf: (binary, stack) => callers.get(binary, stack),
     });
   }
 
@@ -107,9 +148,15 @@ export class Capture {
 
   /** Detaches, and reads what is left. */
   async close(): Promise<void> {
-    await this.executables.close();
+    await this.executables.detach();
     this.drain?.close();
+    await this.executables.close();
     await this.probes.close();
+  }
+
+  private socketRows(type: number): SocketRow[] {
+    if (type === SOCKET_CONNECT) return this.connects;
+    return type === SOCKET_USE ? this.uses : this.closes;
   }
 
   private accept(data: Uint8Array): void {
@@ -120,7 +167,10 @@ export class Capture {
       const timeNs = batch.rows.timeNs.bigint(row);
       if (batch.kind === 'kprobe') {
         const c = batch.rows;
-        this.connects.push({
+        const caller = c.caller[row]! - 1;
+        const text = (name: 'code.function.name' | 'code.stacktrace' | 'flowtag.request.handler') =>
+          caller < 0 ? '' : batch.caller[name].get(caller);
+        this.socketRows(c.type[row]!).push({
           requestId: c.requestId.number(row),
           pid,
           timeNs,
@@ -131,6 +181,13 @@ export class Capture {
           via: c.via[row]!,
           depth: c.depth[row]!,
           flags: c.flags[row]!,
+          errno: c.errno[row]!,
+          durationNs: c.durationNs.number(row),
+          connection: c.connectionId.bigint(row),
+          goid: c.goid.number(row),
+          function: text('code.function.name'),
+          handler: text('flowtag.request.handler'),
+          stacktrace: text('code.stacktrace'),
         });
       } else if (batch.rows.type[row] === REQUEST_START) {
         const c = batch.rows;

@@ -10,6 +10,9 @@ const STRUCTS = [
   'process_end',
   'go_binary',
   'target',
+  'listener',
+  'stack',
+  'hits',
   'settings',
   'shared',
 ];

@@ -1,15 +1,25 @@
 // Where the fields that the probes read are inside Go's structs, by Go version, linux/amd64. The layouts are no
 // contract of Go: an unknown version is refused rather than read at a guess.
 import { GoBinaryError } from './go-binary-error.ts';
+import { GO_LAYOUTS } from './offsets.gen.ts';
 
 export interface StructOffsets {
   readonly goid: number; // runtime.g
   readonly parentGoid: number; // runtime.g; 0: this version has none
   readonly curg: number; // runtime.m
+  readonly schedBp: number; // runtime.g.sched.bp: frame pointer of a parked goroutine
+  readonly hchanElemtype: number; // runtime.hchan
+  readonly sudogIsSelect: number; // runtime.sudog
   readonly urlPath: number; // net/url.URL
   readonly urlRawQuery: number; // net/url.URL
   readonly responseStatus: number; // net/http.response
   readonly headerMap: 'hmap' | 'swiss'; // how a map is built
+}
+
+/** As found in a program of one Go release; releases of one minor are alike but for what status-offset.ts finds. */
+export interface GoLayout extends StructOffsets {
+  readonly goVersion: string;
+  readonly minor: number;
 }
 
 export interface GoOffsets extends StructOffsets {
@@ -32,84 +42,20 @@ export function structOffsets(goVersion: string, allowUnknownGo: boolean): Struc
     throw unsupported(`its build information does not name a Go release ("${goVersion}")`, 'build it');
   if (minor > NEWEST_MINOR && !allowUnknownGo)
     throw unsupported(`built with ${goVersion}, newer than what is known`, 'update flowtag, or build it');
-  const layout = LAYOUTS.findLast(({ sinceMinor }) => minor >= sinceMinor);
-  if (layout === undefined) throw unsupported(`built with ${goVersion}, too old`, 'build it');
-  const { sinceMinor: _, ...offsets } = layout;
+  if (minor < OLDEST_MINOR) throw unsupported(`built with ${goVersion}, too old`, 'build it');
+  const layout = GO_LAYOUTS.findLast((known) => minor >= known.minor) ?? GO_LAYOUTS[0]!;
+  const { goVersion: _, minor: __, ...offsets } = layout;
   // While Swiss maps were an experiment (1.24, 1.25) they could be switched off; the version string says so.
   return /\bX:\S*\bnoswissmap\b/.test(goVersion) ? { ...offsets, headerMap: 'hmap' } : offsets;
 }
 
-/** The same in all these versions. */
-const URL_PATH = 56;
-const NEWEST_MINOR = 27;
-
-/**
- * From the DWARF of programs built with Debian's Go 1.19.8, 1.21.13, 1.22.12, 1.23.5, 1.24.4, 1.25.12, 1.26.10 and
- * 1.27.3. Go 1.18 and 1.20 are assumed to be as 1.19.
- */
-const LAYOUTS: readonly (StructOffsets & { readonly sinceMinor: number })[] = [
-  layout(18, {
-    goid: 152,
-    parentGoid: 0,
-    curg: 192,
-    urlRawQuery: 96,
-    responseStatus: 120,
-    headerMap: 'hmap',
-  }),
-  layout(21, {
-    goid: 152,
-    parentGoid: 272,
-    curg: 192,
-    urlRawQuery: 96,
-    responseStatus: 120,
-    headerMap: 'hmap',
-  }),
-  layout(23, {
-    goid: 160,
-    parentGoid: 280,
-    curg: 192,
-    urlRawQuery: 96,
-    responseStatus: 120,
-    headerMap: 'hmap',
-  }),
-  layout(24, {
-    goid: 160,
-    parentGoid: 280,
-    curg: 192,
-    urlRawQuery: 96,
-    responseStatus: 120,
-    headerMap: 'swiss',
-  }),
-  layout(25, {
-    goid: 152,
-    parentGoid: 272,
-    curg: 184,
-    urlRawQuery: 96,
-    responseStatus: 120,
-    headerMap: 'swiss',
-  }),
-  layout(26, {
-    goid: 152,
-    parentGoid: 280,
-    curg: 184,
-    urlRawQuery: 88,
-    responseStatus: 120,
-    headerMap: 'swiss',
-  }),
-  layout(27, {
-    goid: 152,
-    parentGoid: 280,
-    curg: 184,
-    urlRawQuery: 88,
-    responseStatus: 128,
-    headerMap: 'swiss',
-  }),
-];
-
-function layout(sinceMinor: number, offsets: Omit<StructOffsets, 'urlPath'>) {
-  return { sinceMinor, urlPath: URL_PATH, ...offsets };
-}
+/** Before, functions passed arguments on the stack. No toolchain of Go 1.18 or 1.20 was there to read: as 1.19. */
+const OLDEST_MINOR = 18;
+const NEWEST_MINOR = GO_LAYOUTS.at(-1)!.minor;
 
 function unsupported(problem: string, cure: string): GoBinaryError {
-  return new GoBinaryError('unsupported_go', `${problem}; ${cure} with Go 1.18 to 1.${NEWEST_MINOR}`);
+  return new GoBinaryError(
+    'unsupported_go',
+    `${problem}; ${cure} with Go 1.${OLDEST_MINOR} to 1.${NEWEST_MINOR}`,
+  );
 }

@@ -1,16 +1,36 @@
 // Which instructions of a net/http server carry the probes, in the order of attaching, and what cannot be probed.
+// Profile-guided builds inline hot functions: the function stays for other callers, and a probe on it would see
+// nothing. So each hook says by which calls its function is reached, and some have a second place that tells the same.
 import { GoBinaryError } from './go-binary-error.ts';
-import { branchesTo, type GoFunction, type GoFunctions, stackCheckBranch } from './program.ts';
+import {
+  atCallOf,
+  atCreation,
+  atReturnsOf,
+  atReturnTo,
+  atStackCheckOf,
+  INLINED,
+  isMissing,
+  type Missing,
+  type Place,
+  type PlaceSearch,
+} from './probe-places.ts';
+import type { GoFunctions } from './program.ts';
 
-export type Hook = 'goroutine_start' | 'goroutine_exit' | 'request_end' | 'request_start';
+export type Hook =
+  | 'goroutine_start'
+  | 'goroutine_created'
+  | 'goroutine_exit'
+  | 'request_end'
+  | 'response_close'
+  | 'round_trip'
+  | 'request_write'
+  | 'dial_queued'
+  | 'dial'
+  | 'request_start'
+  | 'request_read';
 
-export interface ProbeSite {
+export interface ProbeSite extends Place {
   readonly hook: Hook;
-  /** Of the instruction, in the file: what uprobes take, whatever address the program is loaded at. */
-  readonly fileOffset: bigint;
-  readonly functionName: string;
-  /** On the stack check's `jbe`: skip the hit when the flags CF or ZF say that the branch is about to be taken. */
-  readonly guarded: boolean;
 }
 
 export interface NotAttachable {
@@ -19,90 +39,125 @@ export interface NotAttachable {
   readonly reason: string;
 }
 
+/** A hook whose facts come from another place: nothing is missing. */
+export interface Fallback {
+  readonly hook: Hook;
+  readonly by: Hook;
+  readonly reason: string;
+}
+
 export interface ProbePlan {
-  /** `request_start` last: no request is tracked before everything that follows it is in place. */
+  /** The start of requests last: none is tracked before everything that follows it is in place. */
   readonly sites: readonly ProbeSite[];
   readonly notAttachable: readonly NotAttachable[];
+  readonly fallbacks: readonly Fallback[];
+}
+
+/**
+ * `goidOffset`: of the id in the runtime's g. Throws when a hook is missing without which nothing can be attributed.
+ */
+export function planProbes(functions: GoFunctions, goidOffset: number): ProbePlan {
+  const sites: ProbeSite[] = [];
+  const notAttachable: NotAttachable[] = [];
+  const fallbacks: Fallback[] = [];
+  for (const { hook, ways, need, loss } of STEPS) {
+    const results = ways.map(([by, search]) => ({ by, search, found: search.run(functions, goidOffset) }));
+    const usual = results[0]!.found;
+    const used = results.find(({ found }) => !isMissing(found));
+    if (used !== undefined) {
+      // HTTP/2 comes to a function that may carry the probe for HTTP/1 already.
+      const taken = new Set(sites.map(({ fileOffset }) => fileOffset));
+      for (const place of used.found as readonly Place[])
+        if (!taken.has(place.fileOffset)) sites.push({ hook: used.by, ...place });
+      if (isMissing(usual))
+        fallbacks.push({
+          hook,
+          by: used.by,
+          reason: `${used.search.where}, because ${usual.functionName} ${usual.reason}`,
+        });
+    } else if (isMissing(usual) && !(need === 'where present' && usual.isAbsent)) {
+      if (need === 'always') throw requiredIsMissing(hook, usual);
+      const { functionName, reason } = usual;
+      notAttachable.push({ hook, functionName, reason: loss ? `${reason}: ${loss}` : reason });
+    }
+  }
+  return { sites, notAttachable, fallbacks };
 }
 
 export const SERVE_CONNECTION = 'net/http.(*conn).serve';
 const SERVE_HTTP = 'net/http.serverHandler.ServeHTTP';
+const READ_REQUEST = 'net/http.(*conn).readRequest';
 const FINISH_REQUEST = 'net/http.(*response).finishRequest';
+const CLOSE_RESPONSE = 'net/http.(*chunkWriter).close';
 const NEW_GOROUTINE = 'runtime.newproc.func1';
-const QUEUE_GOROUTINE = 'runtime.runqput';
-const EXIT_GOROUTINE = 'runtime.goexit1';
-/** Every goroutine returns into it; it reaches goexit1 through the wrapper of the same name. */
-const GOROUTINE_END = 'runtime.goexit';
+const CREATE_GOROUTINE = 'runtime.newproc1';
+/** How HTTP/2 requests come to ServeHTTP: an interface calls the wrapper. */
+const HTTP2_PATH = ['net/http.(*initALPNRequest).ServeHTTP', 'net/http.initALPNRequest.ServeHTTP'];
 
-export const PROBED_FUNCTIONS = [
-  SERVE_CONNECTION,
-  SERVE_HTTP,
-  FINISH_REQUEST,
-  NEW_GOROUTINE,
-  QUEUE_GOROUTINE,
-  EXIT_GOROUTINE,
-  GOROUTINE_END,
-] as const;
-
-/** Throws when a hook is missing without which nothing can be attributed. */
-export function planProbes(functions: GoFunctions): ProbePlan {
-  const plans: readonly (ProbeSite[] | NotAttachable)[] = [
-    onCall(functions, 'goroutine_start', NEW_GOROUTINE, QUEUE_GOROUTINE),
-    onStackCheck(functions, 'goroutine_exit', EXIT_GOROUTINE, [GOROUTINE_END, EXIT_GOROUTINE]),
-    onStackCheck(functions, 'request_end', FINISH_REQUEST, [SERVE_CONNECTION]),
-    onStackCheck(functions, 'request_start', SERVE_HTTP, [SERVE_CONNECTION]),
-  ];
-  const sites: ProbeSite[] = [];
-  const notAttachable: NotAttachable[] = [];
-  for (const plan of plans)
-    if (Array.isArray(plan)) sites.push(...plan);
-    else if (REQUIRED.has(plan.hook)) throw requiredIsMissing(plan);
-    else notAttachable.push(plan);
-  return { sites, notAttachable };
+interface Step {
+  readonly hook: Hook;
+  /** In order of preference: they tell the same, the later ones at a higher cost or by a detour. */
+  readonly ways: readonly (readonly [Hook, PlaceSearch])[];
+  /** `where present`: a program that makes no such requests does not contain the function. */
+  readonly need?: 'always' | 'where present';
+  /** Said when the name of the hook does not. */
+  readonly loss?: string;
 }
 
-const REQUIRED: ReadonlySet<Hook> = new Set(['request_start', 'goroutine_start']);
+const STEPS: readonly Step[] = [
+  {
+    hook: 'goroutine_start',
+    need: 'always',
+    ways: [
+      ['goroutine_start', atCallOf('runtime.runqput', NEW_GOROUTINE)],
+      ['goroutine_created', atReturnTo(NEW_GOROUTINE, CREATE_GOROUTINE)],
+      ['goroutine_created', atCreation('runtime.casgstatus', CREATE_GOROUTINE, NEW_GOROUTINE)],
+      ['goroutine_created', atReturnsOf(CREATE_GOROUTINE, [NEW_GOROUTINE])],
+    ],
+  },
+  // Every goroutine returns into goexit; it reaches goexit1 through a wrapper of the same name.
+  one('goroutine_exit', atStackCheckOf('runtime.goexit1', ['runtime.goexit'])),
+  {
+    hook: 'request_end',
+    ways: [
+      ['request_end', atStackCheckOf(FINISH_REQUEST, [SERVE_CONNECTION], CLOSE_RESPONSE)],
+      ['response_close', atStackCheckOf(CLOSE_RESPONSE, [SERVE_CONNECTION, FINISH_REQUEST])],
+    ],
+  },
+  client('round_trip', 'net/http.(*persistConn).roundTrip'),
+  client('request_write', 'net/http.(*Request).write'),
+  client('dial_queued', 'net/http.(*Transport).queueForDial'),
+  client('dial', 'net/http.(*Transport).dialConnFor'),
+  {
+    hook: 'request_start',
+    need: 'always',
+    ways: [
+      ['request_start', atStackCheckOf(SERVE_HTTP, [SERVE_CONNECTION])],
+      ['request_read', atReturnTo(SERVE_CONNECTION, READ_REQUEST)],
+      ['request_read', atReturnsOf(READ_REQUEST, [SERVE_CONNECTION])],
+    ],
+  },
+  {
+    ...one('request_start', atStackCheckOf(SERVE_HTTP, HTTP2_PATH)),
+    need: 'where present',
+    loss: 'HTTP/2 requests are not seen',
+  },
+];
 
-/** On the calls themselves: the new goroutine is in a register there, and the kernel emulates a call. */
-function onCall(functions: GoFunctions, hook: Hook, callerName: string, calleeName: string) {
-  const sites: ProbeSite[] = [];
-  for (const caller of functions.get(callerName) ?? [])
-    for (const callee of functions.get(calleeName) ?? [])
-      for (const at of branchesTo(caller, callee))
-        sites.push({
-          hook,
-          fileOffset: BigInt(caller.fileOffset + at),
-          functionName: callerName,
-          guarded: false,
-        });
-  if (sites.length > 0) return sites;
-  return { hook, functionName: callerName, reason: `has no call of ${calleeName}${INLINED}` };
+export const PROBED_FUNCTIONS: readonly string[] = [
+  ...new Set(STEPS.flatMap(({ ways }) => ways.flatMap(([, { functionNames }]) => functionNames))),
+];
+
+function one(hook: Hook, search: PlaceSearch): Step {
+  return { hook, ways: [[hook, search]] };
 }
 
-/**
- * On the stack check of `name`, if one of `callerNames` still branches to it. Profile-guided builds inline hot
- * functions: the function is there as before, for other callers, and a probe on it would see nothing.
- */
-function onStackCheck(functions: GoFunctions, hook: Hook, name: string, callerNames: readonly string[]) {
-  const callers = callerNames.flatMap((caller) => functions.get(caller) ?? []);
-  let reason = 'is not in the executable';
-  for (const fn of functions.get(name) ?? []) {
-    const at = stackCheckBranch(fn);
-    // Wrappers for assembly callers have the same name and no such check.
-    if (at === undefined) reason = 'does not begin with the stack check of Go functions';
-    else if (!isReached(fn, callers)) reason = `is not called by ${callerNames[0]}${INLINED}`;
-    else return [{ hook, fileOffset: BigInt(fn.fileOffset + at), functionName: name, guarded: true }];
-  }
-  return { hook, functionName: name, reason };
+/** No caller is named: these defer, and the compiler does not inline what defers. */
+function client(hook: Hook, functionName: string): Step {
+  return { ...one(hook, atStackCheckOf(functionName, [])), need: 'where present' };
 }
 
-const INLINED = ' (inlined there, as profile-guided builds do)';
-
-function isReached(fn: GoFunction, callers: readonly GoFunction[]): boolean {
-  return callers.some((caller) => caller !== fn && branchesTo(caller, fn).length > 0);
-}
-
-function requiredIsMissing({ hook, functionName, reason }: NotAttachable): GoBinaryError {
+function requiredIsMissing(hook: Hook, { functionName, reason }: Missing): GoBinaryError {
   const cure = reason.endsWith(INLINED) ? 'build with -pgo=off' : 'please report how it was built';
   return new GoBinaryError('not_attachable', `${hook} cannot be probed: ${functionName} ${reason}; ${cure}`);
 }

@@ -8,6 +8,8 @@ export interface GoFunction {
   readonly vaddr: number;
   readonly fileOffset: number;
   readonly code: Buffer;
+  /** Contains a `defer`: then the compiler inlines it nowhere (cmd/compile/internal/inline, Go 1.18 to 1.27). */
+  readonly defers: boolean;
 }
 
 export interface Instruction {
@@ -26,11 +28,11 @@ export function readFunctions(
 ): GoFunctions {
   const functions = new Map<string, GoFunction[]>();
   for (const [name, entries] of findFunctions(elf, table, names)) {
-    const withCode = entries.flatMap(({ offset, size }): GoFunction[] => {
+    const withCode = entries.flatMap(({ offset, size, defers }): GoFunction[] => {
       const vaddr = textStart + offset;
       const fileOffset = fileOffsetOf(elf, vaddr, size);
       if (fileOffset === undefined) return [];
-      return [{ name, vaddr, fileOffset, code: elf.view.slice(fileOffset, size) }];
+      return [{ name, vaddr, fileOffset, code: elf.view.slice(fileOffset, size), defers }];
     });
     functions.set(name, withCode);
   }
@@ -58,6 +60,30 @@ export function branchesTo(from: GoFunction, target: GoFunction): number[] {
   return sites;
 }
 
+/** Where it returns. */
+export function returnsOf(fn: GoFunction): number[] {
+  const sites: number[] = [];
+  for (const { at } of instructionsOf(fn)) if (fn.code[at] === RET) sites.push(at);
+  return sites;
+}
+
+/** Whether `instructionsOf` gets to the end. */
+export function isDecodable(fn: GoFunction): boolean {
+  let end = 0;
+  for (const { at, length } of instructionsOf(fn)) end = at + length;
+  return end === fn.code.length;
+}
+
+/** Of `mov %reg64,disp(%base)`, when that is the instruction and the base is not the stack. */
+export function storeDisplacement({ code }: GoFunction, { at, length }: Instruction): number | undefined {
+  if ((code[at]! & REX_MASK) !== REX_W || code[at + 1] !== STORE || (code[at + 2]! & 7) === RSP)
+    return undefined;
+  const mod = code[at + 2]! >> 6;
+  if (mod === 1 && length === 4) return code.readInt8(at + 3);
+  if (mod === 2 && length === 7) return code.readInt32LE(at + 3);
+  return undefined;
+}
+
 /**
  * The conditional jump of the stack check that a Go function begins with: `cmp 0x10(%r14),%rsp` (a larger frame
  * compares %r12), then `jbe` to the code that grows the stack. The kernel emulates a jump, so a uprobe there costs
@@ -77,6 +103,11 @@ export function stackCheckBranch(fn: GoFunction): number | undefined {
 
 const CALL_REL32 = 0xe8;
 const JMP_REL32 = 0xe9;
+const RET = 0xc3;
+const REX_MASK = 0xfa;
+const REX_W = 0x48;
+const STORE = 0x89;
+const RSP = 4;
 const CMP_RSP_STACKGUARD = 0x493b6610;
 const CMP_R12_STACKGUARD = 0x4d3b6610;
 /** The longest form computes the frame's end with a wrap-around check: five instructions before the jump. */

@@ -3,11 +3,13 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { readBuildId, readBuildInfo } from './build-info.ts';
+import { CHANNEL_FUNCTIONS, type ChannelProbes, planChannelProbes } from './channel-probes.ts';
 import { type ElfFile, isStripped, parseElf } from './elf.ts';
 import { GoBinaryError } from './go-binary-error.ts';
 import { type GoOffsets, parseGoMinor, structOffsets } from './offsets.ts';
 import { findFunctionTables } from './pclntab.ts';
 import {
+  type Fallback,
   type NotAttachable,
   PROBED_FUNCTIONS,
   type ProbeSite,
@@ -16,6 +18,7 @@ import {
 } from './probes.ts';
 import { type GoFunctions, readFunctions } from './program.ts';
 import { findStatusOffset, STATUS_FUNCTION } from './status-offset.ts';
+import { locateSymbols, type SymbolTables } from './symbol-tables.ts';
 import { findTextStart, type TextStart } from './text-start.ts';
 import { findTlsOffset, TLS_FUNCTIONS } from './tls.ts';
 
@@ -30,8 +33,12 @@ export interface GoBinary {
   readonly stripped: boolean;
   readonly textStartBy: TextStart['by'];
   readonly offsets: GoOffsets;
+  readonly symbols: SymbolTables;
   readonly sites: readonly ProbeSite[];
   readonly notAttachable: readonly NotAttachable[];
+  readonly fallbacks: readonly Fallback[];
+  /** Attached only where asked for. */
+  readonly channels: ChannelProbes;
 }
 
 export interface ParseOptions {
@@ -47,7 +54,7 @@ export function parseGoBinary(bytes: Buffer, options: ParseOptions = {}): GoBina
     throw new GoBinaryError('not_go', 'not a Go program: it has no Go build information');
   const { goVersion, modulePath } = info;
   const struct = structOffsets(goVersion, options.allowUnknownGo ?? false);
-  const { functions, textStartBy } = locateFunctions(elf);
+  const { functions, textStartBy, symbols } = locateFunctions(elf);
   if (functions.get(SERVE_CONNECTION)!.length === 0)
     throw new GoBinaryError(
       'no_net_http',
@@ -59,18 +66,24 @@ export function parseGoBinary(bytes: Buffer, options: ParseOptions = {}): GoBina
       'not_attachable',
       'cannot tell where its threads keep the current goroutine; please report how it was built and linked',
     );
-  const { sites, notAttachable } = planProbes(functions);
+  const plan = planProbes(functions, struct.goid);
+  const minor = parseGoMinor(goVersion)!;
   return {
     goVersion,
-    minor: parseGoMinor(goVersion)!,
+    minor,
     buildId: readBuildId(elf),
     modulePath,
     pie: elf.pie,
     stripped: isStripped(elf),
     textStartBy,
-    offsets: { ...struct, responseStatus: findStatusOffset(functions) ?? struct.responseStatus, tlsG },
-    sites,
-    notAttachable,
+    symbols,
+    offsets: {
+      ...struct,
+      responseStatus: findStatusOffset(functions) ?? struct.responseStatus,
+      tlsG,
+    },
+    channels: planChannelProbes(functions),
+    ...plan,
   };
 }
 
@@ -105,12 +118,20 @@ const READ_PROBLEMS: Readonly<Record<string, string>> = {
   EPERM: 'permission denied; run as root',
 };
 
-function locateFunctions(elf: ElfFile): { functions: GoFunctions; textStartBy: TextStart['by'] } {
+function locateFunctions(elf: ElfFile): {
+  functions: GoFunctions;
+  textStartBy: TextStart['by'];
+  symbols: SymbolTables;
+} {
   for (const table of findFunctionTables(elf)) {
     const start = findTextStart(elf, table);
     if (start === undefined) continue;
-    const names = [...PROBED_FUNCTIONS, ...TLS_FUNCTIONS, STATUS_FUNCTION];
-    return { functions: readFunctions(elf, table, start.vaddr, names), textStartBy: start.by };
+    const names = [...PROBED_FUNCTIONS, ...CHANNEL_FUNCTIONS, ...TLS_FUNCTIONS, STATUS_FUNCTION];
+    return {
+      functions: readFunctions(elf, table, start.vaddr, names),
+      textStartBy: start.by,
+      symbols: locateSymbols(elf, table, start.vaddr),
+    };
   }
   throw new GoBinaryError(
     'no_symbols',

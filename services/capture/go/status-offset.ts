@@ -1,6 +1,6 @@
 // Where net/http.response keeps the status, read from the code that stores it: 120 in builds up to Go 1.26.10, 128
 // in 1.27.3. A security fix that adds a field before it would move it within a minor, and a table would not notice.
-import { type GoFunction, type GoFunctions, instructionsOf } from './program.ts';
+import { type GoFunction, type GoFunctions, instructionsOf, storeDisplacement } from './program.ts';
 
 export const STATUS_FUNCTION = 'net/http.(*response).WriteHeader';
 
@@ -17,20 +17,12 @@ export function findStatusOffset(functions: GoFunctions): number | undefined {
 
 /** Seen in Go 1.19 to 1.27. */
 const KNOWN_OFFSETS = [120, 128];
-const REX_MASK = 0xfa;
-const REX_W = 0x48;
-const STORE = 0x89;
-const RSP = 4;
 
-/** Displacements of `mov %reg64,disp(%base)`, the stack frame's left out. */
 function storedOffsets(fn: GoFunction): ReadonlySet<number> {
-  const { code } = fn;
   const offsets = new Set<number>();
-  for (const { at, length } of instructionsOf(fn)) {
-    if ((code[at]! & REX_MASK) !== REX_W || code[at + 1] !== STORE || (code[at + 2]! & 7) === RSP) continue;
-    const mod = code[at + 2]! >> 6;
-    if (mod === 1 && length === 4) offsets.add(code.readInt8(at + 3));
-    if (mod === 2 && length === 7) offsets.add(code.readInt32LE(at + 3));
+  for (const instruction of instructionsOf(fn)) {
+    const offset = storeDisplacement(fn, instruction);
+    if (offset !== undefined) offsets.add(offset);
   }
   return offsets;
 }

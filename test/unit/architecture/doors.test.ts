@@ -25,12 +25,14 @@ const PURE = [
   'services/runtime/bus-window.ts',
   'services/runtime/server-url.ts',
   'services/capture/bpf/btf.ts',
+  'services/capture/budget.ts',
   'services/capture/event-decoder.ts',
   'services/capture/go/',
   'services/capture/ring-buffer.ts',
   'services/cli/endpoint.ts',
   'services/cli/escape.ts',
   'services/cli/format.ts',
+  'services/cli/in-use.ts',
   'services/cli/lookup-key.ts',
   'services/cli/time-argument.ts',
   'services/correlator/checkpoint.ts',
@@ -38,6 +40,7 @@ const PURE = [
   'services/correlator/flow-row.ts',
   'services/correlator/join.ts',
   'services/correlator/request-row.ts',
+  'services/correlator/request-uses.ts',
   'services/correlator/takeover.ts',
   'services/sink/block.ts',
   'services/sink/embedded/request.ts',
@@ -47,7 +50,12 @@ const PURE = [
   'services/sink/row-binary.ts',
   'services/sink/schema.ts',
 ];
-const NOT_PURE = ['services/capture/go/read-go-binary.ts', 'services/capture/go/is-go-http-server.ts'];
+const NOT_PURE = [
+  'services/capture/go/read-go-binary.ts',
+  'services/capture/go/is-go-http-server.ts',
+  'services/capture/go/symbol-file.ts',
+  'services/capture/go/symbolizer.ts',
+];
 const PURE_MODULES = /^(zod|msgpackr|node:(buffer|crypto|util))$/;
 const IMPURE =
   /\bDate\.now\b|\bnew Date\(\)|\bperformance\.|\bset(Timeout|Interval|Immediate)\b|\bMath\.random\b|\brandom(UUID|Bytes)\b|\bconsole\.|\b(createConnection|createServer|new Socket)\b|(?<!['".\w])process\.(argv|cwd|env|hrtime|kill|on|std\w+)\b/;

@@ -1,5 +1,6 @@
 // EventBatches on plain memory: records in, decoded messages out.
 import { decodeEvents, type EventBatch } from '../../../schemas/events.ts';
+import type { CallerFacts } from '../../../services/capture/caller-table.ts';
 import { EventBatches, type EventMessage } from '../../../services/capture/event-batches.ts';
 import type { ProcessFacts } from '../../../services/capture/proc.ts';
 import { ProcessFactsCache } from '../../../services/capture/process-table.ts';
@@ -20,13 +21,17 @@ export class BatchRecorder {
   readonly batches: EventBatch[] = [];
   readonly target: EventBatches;
 
-  constructor(facts: (pid: number) => ProcessFacts | undefined = () => undefined) {
+  constructor(
+    facts: (pid: number) => ProcessFacts | undefined = () => undefined,
+    callerOf: (binary: number, stack: number) => CallerFacts | undefined = () => undefined,
+  ) {
     this.target = new EventBatches({
       host: 'node a',
       boot: 'boot-1',
       sinceNs: SINCE_NS,
       processes: new ProcessFactsCache(facts),
       executablePath: (binary) => `/opt/app-${binary}`,
+      callerOf,
       ledger: () => ({ captured: { socket: this.messages.length }, dropped: {} }),
       publish: (message) => {
         const batch = decodeEvents(message.data);

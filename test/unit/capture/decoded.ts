@@ -7,11 +7,12 @@ import { recordMemory } from './records.ts';
 /** `seen`: the processes asked for, in order. */
 export function decode(records: readonly Buffer[], monotonicZeroNs = 0n, capacity = 8) {
   const seen: unknown[] = [];
-  const decoder = new EventDecoder(
+  const decoder = new EventDecoder({
     capacity,
-    (...process) => seen.push(process) - 1,
-    () => undefined,
-  );
+    processIndex: (...process) => seen.push(process) - 1,
+    stackFacts: (binary, stack) => ({ caller: 10 * binary + stack, flags: 32 }),
+    onProcessEnd: () => undefined,
+  });
   const { bytes, offsets } = recordMemory(records);
   decoder.setMemory(bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.length);
   decoder.setMonotonicZero(monotonicZeroNs);

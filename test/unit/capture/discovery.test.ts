@@ -7,6 +7,11 @@ import { readGoBinary } from '../../../services/capture/go/read-go-binary.ts';
 import { AUTO, parseTarget, type Target } from '../../../services/capture/targets.ts';
 import { FakeAttacher, goBinary } from './fake-attacher.ts';
 
+vi.mock('../../../services/capture/go/symbolizer.ts', () => ({
+  Symbolizer: class {
+    close(): void {}
+  },
+}));
 vi.mock('../../../services/capture/go/read-go-binary.ts', () => ({ readGoBinary: vi.fn() }));
 vi.mock('../../../services/capture/go/is-go-http-server.ts', () => ({ isGoHttpServer: vi.fn() }));
 vi.mock(import('../../../services/capture/executables.ts'), async (original) => ({
@@ -55,7 +60,7 @@ function discover(...targets: (string | Target)[]): Discovery {
   const filter = new Set<number>();
   return new Discovery({
     targets: targets.map((target) => (typeof target === 'string' ? parseTarget(target, '/work') : target)),
-    executables: new Executables(kernel, false),
+    executables: new Executables(kernel, { allowUnknownGo: false, maxHitsPerSecond: 1_000 }),
     listProcesses: async () => [...host.processes].map(([pid, { executable }]) => ({ pid, executable })),
     // As the kernel: an entry that is there stays as it is.
     addTarget: (pid, binary) => {

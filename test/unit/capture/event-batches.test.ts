@@ -103,6 +103,34 @@ describe('batches', () => {
     expect(recorder.messages[0]!.data.length).toBeLessThan(MAX_MESSAGE_BYTES);
   });
 
+  it('of the longest callers fit as well, each told once in a batch', () => {
+    const text = 'x'.repeat(4_000);
+    const caller = {
+      function: text,
+      file: text,
+      line: 7,
+      handler: text,
+      stacktrace: text.repeat(2),
+      fromChannel: false,
+    };
+    const recorder = new BatchRecorder(undefined, (_, stack) => (stack % 2 ? caller : undefined));
+    const peer = [0x20, 0x01, ...Array(14).fill(0xff)];
+    recorder.accept(
+      Array.from({ length: 4_096 }, (_, id) => socketEvent({ id, peer, local: peer, stack: 1 + (id % 200) })),
+    );
+    recorder.target.drained(SINCE_NS, true, 0);
+    expect(Math.max(...recorder.messages.map(({ data }) => data.length))).toBeLessThan(MAX_MESSAGE_BYTES);
+    const named = recorder.batches.flatMap((batch) =>
+      batch.kind === 'kprobe'
+        ? Array.from({ length: batch.n }, (_, row) => {
+            const at = batch.rows.caller[row]!;
+            return at === 0 ? 0 : batch.caller['code.line.number'][at - 1];
+          })
+        : [],
+    );
+    expect(named).toEqual(Array.from({ length: 4_096 }, (_, id) => (id % 2 ? 0 : 7)));
+  });
+
   it('do not move the watermark back when the clock is set back', () => {
     const recorder = new BatchRecorder();
     recorder.target.drained(SINCE_NS + 5n * SECOND_NS, true, 0);

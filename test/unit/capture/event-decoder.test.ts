@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { SOCKET_CLOSE } from '../../../schemas/events.ts';
-import { EventDecoder } from '../../../services/capture/event-decoder.ts';
+import { EventDecoder, NO_STACK } from '../../../services/capture/event-decoder.ts';
 import { decode } from './decoded.ts';
 import { recordMemory, requestEnd, requestStart, socketEvent } from './records.ts';
 
@@ -35,6 +35,7 @@ describe('a socket event', () => {
         via: 2,
         depth: 255,
         durationNs: 2n ** 40n,
+        stack: 5,
       }),
     ]);
     expect(seen).toEqual([['kprobe', 7, 1]]);
@@ -46,6 +47,7 @@ describe('a socket event', () => {
     expect([kprobe.errno[0], kprobe.via[0], kprobe.depth[0], kprobe.netns[0]]).toEqual([
       111, 2, 255, 4_026_531_840,
     ]);
+    expect([kprobe.caller[0], kprobe.flags[0]]).toEqual([15, 32]); // what is said of binary 1 and stack 5
     expect([kprobe.durationNs.number(0), kprobe.connectionId.number(0), kprobe.goid.number(0)]).toEqual([
       2 ** 40,
       77,
@@ -95,11 +97,12 @@ describe('the decoder', () => {
 
   it('is full when either batch is', () => {
     const full = (records: readonly Buffer[]) => {
-      const decoder = new EventDecoder(
-        2,
-        () => 0,
-        () => undefined,
-      );
+      const decoder = new EventDecoder({
+        capacity: 2,
+        processIndex: () => 0,
+        stackFacts: () => NO_STACK,
+        onProcessEnd: () => undefined,
+      });
       const { bytes, offsets } = recordMemory(records);
       decoder.setMemory(bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.length);
       for (const [index, offset] of offsets.entries()) decoder.accept(offset, records[index]!.length);

@@ -13,6 +13,11 @@ import { BpfError } from '../../../services/capture/libbpf.ts';
 import { FakeAttacher, goBinary } from './fake-attacher.ts';
 
 vi.mock('../../../services/capture/go/read-go-binary.ts', () => ({ readGoBinary: vi.fn() }));
+vi.mock('../../../services/capture/go/symbolizer.ts', () => ({
+  Symbolizer: class {
+    close(): void {}
+  },
+}));
 vi.mock('../../../services/capture/go/is-go-http-server.ts', () => ({ isGoHttpServer: vi.fn() }));
 const reader = vi.mocked(readGoBinary);
 
@@ -22,7 +27,7 @@ beforeEach(() => {
   reader.mockReset();
   reader.mockImplementation(async () => goBinary());
   kernel = new FakeAttacher();
-  executables = new Executables(kernel, false);
+  executables = new Executables(kernel, { allowUnknownGo: false, maxHitsPerSecond: 1_000 });
 });
 
 const candidate = (key: string) => ({ path: `/opt/${key}`, readPath: `/proc/1/${key}` });
@@ -49,7 +54,7 @@ describe('an executable', () => {
   it('is attached once, its offsets first, its sites in their order', async () => {
     expect(await attach('a')).toMatchObject({ path: '/opt/a', index: 0, goVersion: 'go1.19.8' });
     expect(await attach('a')).toMatchObject({ index: 0 });
-    expect(reader.mock.calls).toEqual([['/proc/1/a', { allowUnknownGo: false }]]);
+    expect(reader.mock.calls).toMatchObject([['/proc/1/a', { allowUnknownGo: false }]]);
     expect(kernel.calls).toEqual(['binary 0', 'attach /proc/1/a 30,10,20,40']);
     expect(executables.pathOf(0)).toBe('/opt/a');
   });
@@ -82,6 +87,27 @@ describe('an executable', () => {
     expect(kernel.paths).toEqual(['/proc/1/b']);
     expect(executables.has('a')).toBe(false);
     expect(executables.pathOf(0)).toBe('/opt/a'); // events that are still on their way
+  });
+
+  it('loses its probes when they are hit too often, and says so; its connections go on to be seen', async () => {
+    await attach('a');
+    await attach('b');
+    const hits = (a: number, b: number) => {
+      kernel.hitCounts.set(0, [a / 2, a / 2]);
+      kernel.hitCounts.set(1, [0, b]);
+    };
+    hits(5_000, 5_000);
+    expect(await executables.enforceBudget(0)).toEqual([]);
+    hits(6_000, 6_001); // within a second: as many as allowed, and one more
+    expect((await executables.enforceBudget(1_000)).map(({ path }) => path)).toEqual(['/opt/b']);
+    expect(kernel.paths).toEqual(['/proc/1/a']);
+    expect(kernel.calls.at(-1)).toBe('binary 1 not instrumented');
+    expect(executables.list()[1]!.notes.join()).toContain('1001 times a second');
+    hits(6_000, 99_000);
+    expect(await executables.enforceBudget(2_000)).toEqual([]);
+    expect(await attach('b')).toMatchObject({ index: 1 }); // and not attached again
+    expect(await attach('c')).toMatchObject({ index: 2 }); // nor does another get its number
+    expect(kernel.paths).toEqual(['/proc/1/a', '/proc/1/c']);
   });
 
   it('takes the number of one that is gone', async () => {

@@ -18,8 +18,15 @@ export class FakeAttacher implements UprobeAttacher {
     return [...this.attached].find((sites) => sites.path === path)!;
   }
 
-  setBinary(index: number): void {
-    this.calls.push(`binary ${index}`);
+  /** By executable. */
+  readonly hitCounts = new Map<number, number[]>();
+
+  setBinary(index: number, _: unknown, instrumented = true): void {
+    this.calls.push(`binary ${index}${instrumented ? '' : ' not instrumented'}`);
+  }
+
+  hits(index: number): number[] {
+    return this.hitCounts.get(index) ?? [0, 0];
   }
 
   attachUprobes(sites: UprobeSites): BpfLink {
@@ -38,6 +45,10 @@ export function goBinary(): GoBinary {
   const site = { function: 'f', fileOffset: 0n, guarded: false };
   return {
     goVersion: 'go1.19.8',
+    modulePath: 'example.com/app',
+    notAttachable: [],
+    fallbacks: [],
+    channels: { sites: [], reason: '' },
     sites: [
       { ...site, hook: 'goroutine_start', fileOffset: 30n },
       { ...site, hook: 'goroutine_exit', fileOffset: 10n },

@@ -92,27 +92,6 @@ describe('executables made to keep the reader busy', () => {
   });
 });
 
-describe('executables whose probed code was inlined', () => {
-  // What a profile-guided build looks like to the reader: the function is there, the call of it is not.
-  it('are refused without the call that starts a request or a goroutine', () => {
-    for (const hook of ['request_start', 'goroutine_start'] as const) {
-      const bytes = withoutCall(hook);
-      expect(() => parseGoBinary(bytes)).toThrow(
-        expect.objectContaining({ reason: 'not_attachable', message: expect.stringContaining(hook) }),
-      );
-      expect(() => parseGoBinary(bytes)).toThrow(/inlined.*-pgo=off/);
-    }
-  });
-
-  it('say that the end of requests is not seen', () => {
-    const { sites, notAttachable } = parseGoBinary(withoutCall('request_end'));
-    expect(notAttachable).toMatchObject([
-      { hook: 'request_end', functionName: 'net/http.(*response).finishRequest' },
-    ]);
-    expect(sites.map(({ hook }) => hook)).toEqual(['goroutine_start', 'goroutine_exit', 'request_start']);
-  });
-});
-
 describe('other Go versions', () => {
   it('are refused when unknown, unless allowed', () => {
     const version = parseGoBinary(exe).goVersion;
@@ -149,19 +128,6 @@ function outcome(bytes: Buffer): string {
 function loadHeaders(bytes: Buffer): number[] {
   const headers = Array.from({ length: bytes.readUInt16LE(56) }, (_, i) => 64 + 56 * i);
   return headers.filter((at) => bytes.readUInt32LE(at) === 1);
-}
-
-/** The call that keeps a probe of this hook alive, overwritten with `nop`s of the same length. */
-function withoutCall(hook: string): Buffer {
-  const bytes = Buffer.from(exe);
-  const site = parseGoBinary(exe).sites.find((candidate) => candidate.hook === hook)!;
-  const NOP = Buffer.from('0f1f440000', 'hex');
-  if (!site.guarded) NOP.copy(bytes, Number(site.fileOffset));
-  // Functions start on 32 bytes; the stack check is in the first ones.
-  const target = Number(site.fileOffset) & ~31;
-  for (let at = bytes.indexOf(0xe8); at >= 0 && at + 5 <= bytes.length; at = bytes.indexOf(0xe8, at + 1))
-    if (site.guarded && at + 5 + bytes.readInt32LE(at + 1) === target) NOP.copy(bytes, at);
-  return bytes;
 }
 
 /** Another version of the same length or shorter, padded as a suffix that version strings may have. */

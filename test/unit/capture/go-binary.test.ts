@@ -9,7 +9,16 @@ import { BUILD_TIMEOUT_MS, type GoBuilds, openGoBuilds } from './go-builds.ts';
 
 /** The same for both position-independent builds: the standard library is compiled for them once. */
 const WITH_C = { CGO_ENABLED: '1', CC: 'clang' };
-const HOOKS = ['goroutine_start', 'goroutine_exit', 'request_end', 'request_start'];
+const HOOKS = [
+  'goroutine_start',
+  'goroutine_exit',
+  'request_end',
+  'round_trip',
+  'request_write',
+  'dial_queued',
+  'dial',
+  'request_start',
+];
 let go: GoBuilds;
 let exe: string;
 
@@ -25,14 +34,14 @@ describe('a server as built by default', () => {
     expect((await go.run('go', ['version', exe])).trim()).toBe(`${exe}: ${binary.goVersion}`);
     expect(binary.buildId).toBe((await go.run('go', ['tool', 'buildid', exe])).trim());
     expect(binary).toMatchObject({ modulePath: 'example.org/server', pie: false, stripped: false });
-    expect(binary.notAttachable).toEqual([]);
+    expect(binary).toMatchObject({ notAttachable: [], fallbacks: [] });
     expect(binary.offsets.tlsG).toBe(-8);
   });
 
   it('has its probes where the disassembler sees the instructions', async () => {
     const binary = await readGoBinary(exe);
     expect(binary.sites.map(({ hook }) => hook)).toEqual(HOOKS);
-    expect(binary.sites.map(({ guarded }) => guarded)).toEqual([false, true, true, true]);
+    expect(binary.sites.map(({ guarded }) => guarded)).toEqual([false, ...HOOKS.slice(1).map(() => true)]);
     expect(offsetsOf(binary)).toEqual(await expectedOffsets(exe));
   });
 
@@ -69,12 +78,13 @@ describe('other builds of it', () => {
 
   it('are read without the text start in the function table, as Go 1.26 and later write it', async () => {
     const bytes = await readFile(exe);
-    const whole = parseGoBinary(bytes);
+    const { symbols, ...whole } = parseGoBinary(bytes);
     eraseTextStart(bytes);
-    expect(parseGoBinary(bytes)).toEqual({ ...whole, textStartBy: 'entry point' });
+    expect(parseGoBinary(bytes)).toMatchObject({ ...whole, textStartBy: 'entry point' });
     // Entered in the C library's start code.
     bytes.writeBigUInt64LE(bytes.readBigUInt64LE(24) + 0x40n, 24);
-    expect(parseGoBinary(bytes)).toEqual({ ...whole, textStartBy: 'prologue search' });
+    expect(parseGoBinary(bytes)).toMatchObject({ ...whole, textStartBy: 'prologue search' });
+    expect(parseGoBinary(bytes).symbols.textOffset).toBe(symbols.textOffset);
   });
 
   it('are read when position-independent', { timeout: BUILD_TIMEOUT_MS }, async () => {
@@ -142,6 +152,10 @@ async function expectedOffsets(path: string): Promise<number[]> {
     await first('runtime.newproc.func1', /\tCALL runtime\.runqput\(SB\)/),
     await first('runtime.goexit1', /\tJBE /),
     await first('net/http.(*response).finishRequest', /\tJBE /),
+    await first('net/http.(*persistConn).roundTrip', /\tJBE /),
+    await first('net/http.(*Request).write', /\tJBE /),
+    await first('net/http.(*Transport).queueForDial', /\tJBE /),
+    await first('net/http.(*Transport).dialConnFor', /\tJBE /),
     await first('net/http.serverHandler.ServeHTTP', /\tJBE /),
   ];
 }

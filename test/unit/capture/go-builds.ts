@@ -48,6 +48,7 @@ export async function openGoBuilds(): Promise<GoBuilds> {
 }
 
 const SOURCES = {
+  // A server that is a client too.
   server: `package main
 
 import (
@@ -56,7 +57,10 @@ import (
 )
 
 func main() {
-	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { go fmt.Println(r.URL.Path) })
+	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		go fmt.Println(r.URL.Path)
+		http.Get("http://127.0.0.1:1")
+	})
 	fmt.Println(http.ListenAndServe("127.0.0.1:0", nil))
 }
 `,
@@ -75,7 +79,10 @@ import (
 )
 
 func main() {
-	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, C.touch(1)) })
+	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintln(w, C.touch(1))
+		http.Get("http://127.0.0.1:1")
+	})
 	fmt.Println(http.ListenAndServe("127.0.0.1:0", nil))
 }
 `,

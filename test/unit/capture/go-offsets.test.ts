@@ -19,7 +19,7 @@ describe('structOffsets', () => {
     ['go1.27.3', 152, 280, 184, 88, 128, 'swiss'],
   ])('%s', (version, goid, parentGoid, curg, urlRawQuery, responseStatus, headerMap) => {
     const expected = { goid, parentGoid, curg, urlPath: 56, urlRawQuery, responseStatus, headerMap };
-    expect(structOffsets(version, false)).toEqual(expected);
+    expect(structOffsets(version, false)).toMatchObject(expected);
   });
 
   it('refuses what it does not know', () => {
@@ -53,7 +53,7 @@ describe('findStatusOffset', () => {
     ['another field', '48894f48', undefined],
   ])('%s', (_, hex, offset) => {
     const code = Buffer.from(hex.replaceAll(' ', ''), 'hex');
-    const fn: GoFunction = { name: STATUS_FUNCTION, vaddr: 0, fileOffset: 0, code };
+    const fn: GoFunction = { name: STATUS_FUNCTION, vaddr: 0, fileOffset: 0, code, defers: false };
     expect(findStatusOffset(new Map([[STATUS_FUNCTION, [fn]]]))).toBe(offset);
   });
 });

@@ -41,7 +41,7 @@ describe('findTlsOffset', () => {
 
 function gogo(hex: string) {
   const code = Buffer.from(hex.replaceAll(' ', ''), 'hex');
-  return new Map([['gogo', [{ name: 'gogo', vaddr: 0x200, fileOffset: 0x200, code }]]]);
+  return new Map([['gogo', [{ name: 'gogo', vaddr: 0x200, fileOffset: 0x200, code, defers: false }]]]);
 }
 
 interface Relocation {

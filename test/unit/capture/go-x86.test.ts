@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { type GoFunction, stackCheckBranch } from '../../../services/capture/go/program.ts';
 import { instructionLength } from '../../../services/capture/go/x86.ts';
+import { emulatedAfter } from '../../../services/capture/go/x86-result.ts';
 
 describe('instructionLength', () => {
   // One or more of every form, as binutils' objdump shows them.
@@ -64,6 +65,31 @@ describe('stackCheckBranch', () => {
   });
 });
 
+describe('emulatedAfter', () => {
+  const CALL = 'e800000000';
+  it.each([
+    ['a nop behind loads of other registers', '498b5630 488b92d0000000 90', 11],
+    ['a jump', 'eb0e', 0],
+    [
+      'je behind what conn.serve does',
+      '48898424b8010000 41b800001000 4c0f4fc7 498db800100000 48397e28 743b',
+      29,
+    ],
+    ['je with 32 bits', '4d85c0 0f84b3000000', 3],
+    ['behind two-byte padding', '6690 90', 2],
+    ['not when %rax is loaded', '488b02 90', undefined],
+    ['not when %rax is copied into', '4889f0 90', undefined],
+    ['not when %eax gets a constant', 'b801000000 90', undefined],
+    ['%r8 gets a constant', '41b801000000 90', 6],
+    ['not when %rax is computed', '4883c008 90', undefined],
+    ['not behind what is not understood', '0fa2 90', undefined],
+    ['not when there is none', '4885ff', undefined],
+  ])('%s', (_, hex, at) => {
+    expect(emulatedAfter(fn(`90 ${CALL} ${hex}`), 1)).toBe(at === undefined ? undefined : 6 + at);
+  });
+});
+
 function fn(hex: string): GoFunction {
-  return { name: 'f', vaddr: 0, fileOffset: 0, code: Buffer.from(hex.replaceAll(' ', ''), 'hex') };
+  const code = Buffer.from(hex.replaceAll(' ', ''), 'hex');
+  return { name: 'f', vaddr: 0, fileOffset: 0, code, defers: false };
 }

@@ -12,6 +12,7 @@ const KERNEL = {
   COUNT_READ_FAULT_REQUEST: 4,
   COUNT_READ_FAULT_GOROUTINE: 5,
   COUNT_MAP_FULL: 6,
+  COUNT_LISTENERS_FULL: 7,
 };
 
 describe('the ledger', () => {
@@ -41,6 +42,7 @@ describe('the ledger', () => {
       'read_fault.request': 4,
       'read_fault.goroutine': 5,
       map_full: 6,
+      listeners_full: 7,
       'ring_full.process_end': 0,
     });
   });

@@ -61,6 +61,8 @@ export interface SocketRecord {
   readonly via?: number;
   readonly depth?: number;
   readonly durationNs?: bigint;
+  /** Key of its call stack. */
+  readonly stack?: number;
 }
 
 /** Addresses of 4 bytes are IPv4, of 16 IPv6. */
@@ -72,6 +74,7 @@ export function socketEvent(of: SocketRecord): Buffer {
   record.writeBigUInt64LE(BigInt(of.requestId ?? 0), SOCKET.request_id);
   record.writeBigUInt64LE(77n, SOCKET.cookie);
   record.writeBigUInt64LE(of.durationNs ?? 0n, SOCKET.duration_ns);
+  record.writeBigUInt64LE(BigInt(of.stack ?? 0), SOCKET.stack);
   record.writeUInt32LE(4_026_531_840, SOCKET.netns);
   record.writeUInt16LE(0, SOCKET.flags);
   record.writeUInt16LE(peer.length === 4 ? AF_INET : AF_INET6, SOCKET.family);

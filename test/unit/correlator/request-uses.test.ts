@@ -174,6 +174,17 @@ describe('after the end of the request', () => {
     expect(join.counters.unattributed.request_ended).toBe(2);
   });
 
+  it.each([
+    ['a dial that it asked for', VIA.dial],
+    ['a job that was handed to it', VIA.channel],
+  ])('is its doing when the goroutine had worked for it before and this is %s', (_, via) => {
+    const { sockets } = requestUntil(ENDED);
+    expect(sockets(worker(1, ENDED - S, { via }), worker(2, ENDED + 2n, { via }))).toEqual([
+      'lineage',
+      'lineage',
+    ]);
+  });
+
   it('a use that gave no flow of its own shows the goroutine at work as well', () => {
     const { sockets } = requestUntil(ENDED);
     expect(sockets(use(1), worker(1, ENDED - S), worker(2, ENDED + 1n))).toEqual([

@@ -30,7 +30,8 @@ function fateOf(one: Told, told: readonly Told[], fates: ReadonlyMap<Told, Fate>
         isOfAnother(other.socket!) &&
         other.socket!.goid === socket.goid,
     );
-    if (workedBefore || one.timeNs - end.timeNs > lateNs) return 'request_ended';
+    const handed = socket.via === VIA.dial || socket.via === VIA.channel;
+    if ((workedBefore && !handed) || one.timeNs - end.timeNs > lateNs) return 'request_ended';
   }
   const path = pathOf(one.story);
   const hasFlow = earlier.some(

@@ -1,0 +1,3 @@
+module flowtag.test/go-offsets
+
+go 1.19
