@@ -315,7 +315,7 @@ int BPF_PROG(on_socket_state, struct sock *sk, int from, int to)
 {
 	struct connection *connection;
 
-	if (sk->sk_protocol != IPPROTO_TCP)
+	if (sk->sk_protocol != IPPROTO_TCP || from == to)
 		return 0;
 	if (to == TCP_LISTEN)
 		listens(sk);

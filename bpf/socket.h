@@ -217,8 +217,10 @@ static __always_inline void sends(struct sock *sk)
 	if (!connection)
 		return;
 	identify(&who, target, tgid);
+	fact.time_ns = bpf_ktime_get_ns();
+	fact.flags = flags_of(&who, target, fact.time_ns);
 	/* Handshakes and acknowledgements of the goroutines that opened it, or of none, are no use. */
-	if (who.via == VIA_NONE || who.via == VIA_DIAL) {
+	if (who.via == VIA_DIAL || (who.via == VIA_NONE && !fact.flags)) {
 		if (!first)
 			return;
 		who.request_id = 0;
@@ -228,7 +230,6 @@ static __always_inline void sends(struct sock *sk)
 	add_stack(&who, target);
 	connection->user = who.request_id;
 	connection->tid = BPF_CORE_READ(task, pid);
-	fact.time_ns = bpf_ktime_get_ns();
-	fact.flags = flags_of(&who, target, fact.time_ns) | (connection->flags & FLAG_PREDATES_CAPTURE);
+	fact.flags |= connection->flags & FLAG_PREDATES_CAPTURE;
 	emit(sk, connection, &who, &fact);
 }

@@ -166,3 +166,18 @@ test('once its probes are taken off, the connections of a program say that its r
   expect(capture.starts).toHaveLength(100);
   expect(capture.connects).toMatchObject([{ requestId: 0, flags: FLAG.notInstrumented }]);
 });
+
+test('when a context is lost because the map is full, the use says so', async () => {
+  cases = await startCases(downstream);
+  capture = await Capture.open({ maxContexts: 16 });
+  await capture.attach(targetPath('cases'), cases.pid);
+  await get('/rawpool/first');
+  const first = await ended('/rawpool/first');
+  const slow = Array.from({ length: 100 }, (_, i) => get(`/slow/fill-${i}`));
+  await Promise.all([...slow, ...Array.from({ length: 20 }, (_, i) => get(`/rawpool/full-${i}`))]);
+  await capture.until(() => capture.uses.some(({ requestId }) => requestId === 0));
+  expect(of(capture.connects, first)).toHaveLength(1);
+  const lost = capture.uses.filter(({ requestId }) => requestId === 0);
+  expect(lost.length).toBeGreaterThan(0);
+  for (const use of lost) expect(use.flags).toBe(FLAG.mapFull);
+});
