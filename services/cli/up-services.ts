@@ -19,6 +19,7 @@ const POLL_MS = 50;
 export interface Watch {
   readonly targets: readonly string[];
   readonly auto: boolean;
+  readonly channels: readonly string[];
 }
 
 export function serviceSpecs(
@@ -31,6 +32,7 @@ export function serviceSpecs(
   const ofCapture = [
     ...watch.targets.map((target) => `--target=${target}`),
     ...(watch.auto ? ['--auto'] : []),
+    ...watch.channels.map((target) => `--channels=${target}`),
   ];
   return ROLES.map((name) => ({
     name,

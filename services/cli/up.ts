@@ -26,6 +26,7 @@ export interface UpOptions {
   readonly demo?: true;
   readonly target?: readonly string[];
   readonly auto?: true;
+  readonly channels?: readonly string[];
   readonly duration?: number;
   readonly output: OutputFormat;
 }
@@ -49,6 +50,11 @@ export function addUp(program: Verb, run: RunVerb): void {
     .option('--demo', 'also run a demo server, watch it and send it a few requests')
     .option('--target <pid|path|glob>', 'a Go server to watch, running now or later; may be repeated', append)
     .option('--auto', 'watch every Go server on this machine')
+    .option(
+      '--channels <pid|path|glob>',
+      'follow jobs through channels to worker goroutines in these, too; may be repeated',
+      append,
+    )
     .option(
       '--duration <time>',
       'stop by itself this long after everything is ready: 20s, 5m',
@@ -140,6 +146,7 @@ async function bringUp({ options, context, programs, tree, dataDir, end }: Run):
   for (const service of serviceSpecs(programs.verb, server, dataDir, {
     targets,
     auto: options.auto ?? false,
+    channels: options.channels ?? [],
   }))
     tree.start(service);
 

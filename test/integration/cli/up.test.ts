@@ -90,7 +90,12 @@ function leftOvers(): string[] {
 describe('up', () => {
   it('starts everything, prints flows, and stops without leaving anything', async () => {
     behaviour = { capture: { notes: ['/bin/x: not a Go program'] } };
-    const run = startUp({ target: ['/bin/server', '--odd'], auto: true, output: 'json' });
+    const run = startUp({
+      target: ['/bin/server', '--odd'],
+      auto: true,
+      channels: ['/bin/server'],
+      output: 'json',
+    });
     await eventually('flows', () => run.text.stdout.split('\n').length > 3, 20_000);
     await eventually('hints', () => run.text.stderr.includes('Ctrl-C stops everything'), 20_000);
     expect(run.text.stderr).toMatch(/ready after \d+\.\d s/);
@@ -98,7 +103,7 @@ describe('up', () => {
     expect(run.text.stderr).toMatch(/npx flowtag lookup (10\.0\.0\.7:40522|<address:port>) --data-dir/);
     // What each was started with, seen in a warning that `up` shows.
     expect(run.text.stderr).toMatch(
-      /capture: warn: flags flags=.*"--target=\/bin\/server","--target=--odd","--auto"/,
+      /capture: warn: flags flags=.*"--target=\/bin\/server","--target=--odd","--auto","--channels=\/bin\/server"/,
     );
     expect(run.text.stderr).toMatch(
       /sink: warn: flags flags=\["--server=nats:\/\/127\.0\.0\.1:\d+","--data-dir=/,
