@@ -44,14 +44,6 @@ struct {
 	__type(value, struct context);
 } channel_slots SEC(".maps");
 
-static __always_inline __u64 read_word(__u64 address)
-{
-	__u64 word = 0;
-
-	READ_USER(word, address);
-	return word;
-}
-
 static __always_inline bool has_pointers(__u64 type)
 {
 	return read_word(type + TYPE_POINTER_BYTES) != 0;
@@ -69,7 +61,7 @@ static __always_inline void sender_of(struct context *from, const struct go_bina
 	if (!context || context->via == VIA_POOLED || context->via == VIA_DIAL)
 		return;
 	*from = *context;
-	if (from->request_id && settings.capture_callers)
+	if (from->request_id)
 		from->stack = record_stack(0, frame_pointer, from->stack, index);
 }
 

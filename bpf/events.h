@@ -40,7 +40,9 @@ enum event_flag {
 	FLAG_MAP_FULL = 4, /* a context was lost because a map was full */
 	FLAG_PREDATES_CAPTURE = 8, /* the connection was open before we looked */
 	FLAG_NOT_INSTRUMENTED = 16, /* the process's probes were taken off again */
-	FLAG_FROM_CHANNEL = 32, /* set by the daemon, which reads the code that the stack leads through */
+	/* Set by the daemon, which reads the code that the stack leads through. */
+	FLAG_FROM_CHANNEL = 32,
+	FLAG_IN_LOOP = 64,
 };
 
 /* A request as it enters the server. Strings are not terminated: *_len says how much is there. */
@@ -115,7 +117,7 @@ struct process_end {
 	__u32 tgid;
 };
 
-#define STACK_FRAMES 32
+#define STACK_FRAMES 64
 
 /* Call stack of a goroutine; the daemon reads it from the map when an event first names it. */
 struct stack {
@@ -213,7 +215,6 @@ struct settings {
 	 */
 	__u64 first_id;
 	__u32 capture_query;
-	__u32 capture_callers;
 };
 
 /* Memory that both sides write (mmapped). */

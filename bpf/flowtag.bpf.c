@@ -171,7 +171,7 @@ static __always_inline void goroutine_start(struct pt_regs *ctx, const struct go
 		return;
 	inherited = *parent;
 	/* A goroutine of a dial goes on to belong to the call that asked for it. */
-	if (settings.capture_callers && !is_handed_over(&inherited))
+	if (!is_handed_over(&inherited))
 		inherited.stack = record_stack(0, FRAME_POINTER(ctx), inherited.stack, index);
 	if (inherited.via != VIA_DIAL)
 		inherited.via = VIA_LINEAGE;
@@ -218,9 +218,14 @@ static __always_inline void take_over(struct pt_regs *ctx, const struct go_binar
 {
 	struct goroutine key = goroutine_key(binary, GO_G(ctx));
 	struct handover from = { .pointer = pointer, .tgid = key.tgid };
-	struct context *handed = bpf_map_lookup_elem(&handovers, &from), *current;
+	struct context *handed = bpf_map_lookup_elem(&handovers, &from);
+	struct context *current = context_of(&key);
 	struct context taken = { .via = via };
 
+	/* No connection's writer, but Request.Write or a proxy's CONNECT, maybe of a request that lies where another
+	 * one lay that was handed over and cancelled. */
+	if (via == VIA_POOLED && current && (current->via == VIA_DIRECT || current->via == VIA_LINEAGE))
+		return;
 	if (handed) {
 		taken = *handed;
 		taken.via = via;
@@ -228,20 +233,11 @@ static __always_inline void take_over(struct pt_regs *ctx, const struct go_binar
 			taken.depth++;
 		bpf_map_delete_elem(&handovers, &from);
 	} else if (via == VIA_POOLED) {
-		current = context_of(&key);
 		if (!current || current->via != VIA_POOLED)
-			return; /* no connection's writer: Request.Write, a proxy's CONNECT */
+			return;
 		taken.unknown = FLAG_MAP_FULL;
 	}
 	set_context(&key, &taken);
-}
-
-static __always_inline __u64 read_pointer(__u64 address)
-{
-	__u64 pointer = 0;
-
-	READ_USER(pointer, address);
-	return pointer;
 }
 
 /* One program for all uprobes, so that one link attaches all sites of an executable at once. */
@@ -261,7 +257,7 @@ int on_uprobe(struct pt_regs *ctx)
 	switch (hook) {
 	case HOOK_REQUEST_START: /* func (sh serverHandler) ServeHTTP(rw ResponseWriter, req *Request) */
 	case HOOK_REQUEST_READ: /* after func (c *conn) readRequest(ctx context.Context) (w *response, err error) */
-		pointer = hook == HOOK_REQUEST_START ? GO_ARG4(ctx) : read_pointer(GO_ARG1(ctx) + RESPONSE_REQUEST);
+		pointer = hook == HOOK_REQUEST_START ? GO_ARG4(ctx) : read_word(GO_ARG1(ctx) + RESPONSE_REQUEST);
 		if (pointer) /* 0: readRequest failed */
 			request_start(ctx, binary, index, pointer);
 		break;
@@ -269,7 +265,7 @@ int on_uprobe(struct pt_regs *ctx)
 		request_end(ctx, binary, index, GO_ARG1(ctx));
 		break;
 	case HOOK_RESPONSE_CLOSE: /* func (cw *chunkWriter) close() */
-		request_end(ctx, binary, index, read_pointer(GO_ARG1(ctx) + CHUNK_WRITER_RESPONSE));
+		request_end(ctx, binary, index, read_word(GO_ARG1(ctx) + CHUNK_WRITER_RESPONSE));
 		break;
 	case HOOK_GOROUTINE_START: /* call of func runqput(pp *p, gp *g, next bool) */
 		goroutine_start(ctx, binary, index, GO_ARG2(ctx));
@@ -281,7 +277,7 @@ int on_uprobe(struct pt_regs *ctx)
 		goroutine_exit(ctx, binary, index);
 		break;
 	case HOOK_ROUND_TRIP: /* func (pc *persistConn) roundTrip(req *transportRequest) (resp *Response, err error) */
-		hand_over(ctx, binary, index, read_pointer(GO_ARG2(ctx) + TRANSPORT_REQUEST_REQUEST));
+		hand_over(ctx, binary, index, read_word(GO_ARG2(ctx) + TRANSPORT_REQUEST_REQUEST));
 		break;
 	case HOOK_REQUEST_WRITE: /* func (r *Request) write(w io.Writer, …) error */
 		take_over(ctx, binary, GO_ARG1(ctx), VIA_POOLED);
@@ -351,6 +347,14 @@ static long forget_context(void *map, const struct goroutine *key, struct contex
 	return 0;
 }
 
+/* A new program has other things at the same addresses. */
+static long forget_handover(void *map, const struct handover *key, struct context *context, __u32 *tgid)
+{
+	if (key->tgid == *tgid)
+		bpf_map_delete_elem(map, key);
+	return 0;
+}
+
 static __always_inline void process_end(__u32 tgid)
 {
 	struct process_end *end;
@@ -358,6 +362,8 @@ static __always_inline void process_end(__u32 tgid)
 	if (bpf_map_delete_elem(&targets, &tgid))
 		return; /* no target */
 	bpf_for_each_map_elem(&contexts, forget_context, &tgid, 0);
+	bpf_for_each_map_elem(&handovers, forget_handover, &tgid, 0);
+	bpf_for_each_map_elem(&channel_slots, forget_handover, &tgid, 0);
 	end = bpf_ringbuf_reserve(&ring, sizeof(*end), 0);
 	if (!end) {
 		count(COUNT_RING_FULL_PROCESS_END);

@@ -25,6 +25,15 @@ struct go_string {
 #define READ_USER(destination, address) \
 	bpf_probe_read_user(&(destination), sizeof(destination), (void *)(address))
 
+/* 0 when it is unreadable. */
+static __always_inline __u64 read_word(__u64 address)
+{
+	__u64 word = 0;
+
+	READ_USER(word, address);
+	return word;
+}
+
 static __always_inline __u64 goid_of(const struct go_binary *binary, __u64 g)
 {
 	__u64 goid = 0;

@@ -17,6 +17,7 @@
 #define TCP_CLOSE 7
 #define TCP_LISTEN 10
 #define ECANCELED 125
+#define PF_IO_WORKER 0x10 /* linux/sched.h */
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -29,6 +30,7 @@ struct mm_struct {
 };
 
 struct task_struct {
+	unsigned int flags;
 	int pid; /* the thread */
 	int tgid; /* the process */
 	struct mm_struct *mm;

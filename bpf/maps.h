@@ -164,7 +164,9 @@ static __always_inline bool set_context(const struct goroutine *key, const struc
 {
 	struct target *target;
 
-	if (key->goid && !bpf_map_update_elem(&contexts, key, context, BPF_ANY))
+	if (!key->goid)
+		return false; /* counted where it could not be read */
+	if (!bpf_map_update_elem(&contexts, key, context, BPF_ANY))
 		return true;
 	count(COUNT_MAP_FULL);
 	target = bpf_map_lookup_elem(&targets, &key->tgid);

@@ -4,7 +4,8 @@
 #include "stack.h"
 
 /* Who acts in the current thread; the stack is still that of the context. `target` is that of its process. */
-static __always_inline void identify(struct context *who, const struct target *target, __u32 tgid)
+static __always_inline void identify(struct context *who, const struct target *target, struct task_struct *task,
+				     __u32 tgid)
 {
 	struct goroutine key = { .tgid = tgid };
 	__u32 index = target->binary;
@@ -12,7 +13,8 @@ static __always_inline void identify(struct context *who, const struct target *t
 	struct context *context;
 
 	__builtin_memset(who, 0, sizeof(*who));
-	if (!binary)
+	/* An io_uring worker is a thread of the process, but runs none of its code. */
+	if (!binary || BPF_CORE_READ(task, flags) & PF_IO_WORKER)
 		return;
 	key.goid = goid_from_thread(binary);
 	if (binary->not_instrumented) {
@@ -117,7 +119,7 @@ static __always_inline void connect_begins(struct sock *sk)
 		count(COUNT_MAP_FULL);
 		return;
 	}
-	identify(&connection->opener, target, tgid);
+	identify(&connection->opener, target, task, tgid);
 	add_stack(&connection->opener, target);
 	connection->user = connection->opener.request_id;
 	connection->cookie = bpf_get_socket_cookie(sk);
@@ -216,7 +218,7 @@ static __always_inline void sends(struct sock *sk)
 	}
 	if (!connection)
 		return;
-	identify(&who, target, tgid);
+	identify(&who, target, task, tgid);
 	fact.time_ns = bpf_ktime_get_ns();
 	fact.flags = flags_of(&who, target, fact.time_ns);
 	/* Handshakes and acknowledgements of the goroutines that opened it, or of none, are no use. */
@@ -229,7 +231,9 @@ static __always_inline void sends(struct sock *sk)
 		return;
 	add_stack(&who, target);
 	connection->user = who.request_id;
+	connection->tgid = tgid; /* a socket may be passed on */
 	connection->tid = BPF_CORE_READ(task, pid);
+	connection->binary = target->binary;
 	fact.flags |= connection->flags & FLAG_PREDATES_CAPTURE;
 	emit(sk, connection, &who, &fact);
 }

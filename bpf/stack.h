@@ -49,7 +49,7 @@ static __always_inline __u64 callers_of(struct pt_regs *ctx, __u64 parent, __u32
 {
 	__u64 pc = 0;
 
-	if (!settings.capture_callers || READ_USER(pc, STACK_TOP(ctx)))
+	if (READ_USER(pc, STACK_TOP(ctx)))
 		return 0;
 	return record_stack(pc, FRAME_POINTER(ctx), parent, binary);
 }
@@ -57,10 +57,7 @@ static __always_inline __u64 callers_of(struct pt_regs *ctx, __u64 parent, __u32
 /* In a system call: the Go functions that led to it. */
 static __always_inline __u64 system_call_stack(__u64 parent, __u32 binary)
 {
-	struct pt_regs *regs;
+	struct pt_regs *regs = (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
 
-	if (!settings.capture_callers)
-		return 0;
-	regs = (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
 	return record_stack(0, FRAME_POINTER(regs), parent, binary);
 }

@@ -25,8 +25,10 @@ export const FLAG = {
   predatesCapture: 8,
   /** The process's probes were taken off again: its requests are not seen. */
   notInstrumented: 16,
-  /** Its goroutine, or one that started it, had taken something from a channel before: maybe another request's work. */
+  /** Its goroutine, or one that started it, goes round between this call and a channel: maybe another request's work. */
   fromChannel: 32,
+  /** Its goroutine, or one that started it, goes round and makes this call again: maybe a worker, once its request ended. */
+  inLoop: 64,
 } as const;
 
 /** Processes that the rows of a batch refer to by index: each batch explains itself. */

@@ -3,10 +3,9 @@ import { ColumnWriter } from '../../schemas/columns.ts';
 import { CALLER_COLUMNS, FLAG } from '../../schemas/events.ts';
 import type { StackFacts } from './event-decoder.ts';
 import type { Caller } from './go/caller.ts';
+import type { Doubt } from './go/workers.ts';
 
-export interface CallerFacts extends Caller {
-  /** Its goroutine, or one that started it, may have taken its work from a channel: not surely this request's. */
-  readonly fromChannel: boolean;
+export interface CallerFacts extends Caller, Doubt {
   /** '' unless asked for. */
   readonly stacktrace: string;
 }
@@ -43,7 +42,8 @@ export class BatchCallers {
     this.textBytes += 3 * (caller.function.length + caller.file.length + caller.handler.length);
     this.textBytes += 3 * caller.stacktrace.length;
     this.writer.n++;
-    const facts = { caller: this.writer.n, flags: caller.fromChannel ? FLAG.fromChannel : 0 };
+    const flags = (caller.fromChannel ? FLAG.fromChannel : 0) | (caller.inLoop ? FLAG.inLoop : 0);
+    const facts = { caller: this.writer.n, flags };
     this.known.set(stack, facts);
     return facts;
   }

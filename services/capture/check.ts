@@ -94,7 +94,6 @@ async function checkProbes(): Promise<Check[]> {
     objectPath: BPF_OBJECT,
     ringBytes: 1 << 20,
     captureQuery: false,
-    captureCallers: true,
     maxContexts: 1_024,
   } as const;
   try {

@@ -24,10 +24,6 @@ export const captureOptions = z
         'follow jobs through channels to worker goroutines in these, named as with --target; costs a probe hit for each channel operation; repeatable',
       )
       .meta({ example: '/usr/local/bin/shop' }),
-    callers: z
-      .boolean()
-      .default(true)
-      .describe('name the function that made each call (code.function.name); off: probes cost a little less'),
     stacks: z.boolean().default(false).describe('the whole call stack of each call too (code.stacktrace)'),
     maxHits: z
       .number()

@@ -25,7 +25,7 @@ export interface DrainOptions {
   readonly sinceNs: bigint;
   readonly tickMs: number;
   readonly executablePath: (binary: number) => string;
-  readonly callerOf: (binary: number, stack: number) => CallerFacts | undefined;
+  readonly callerOf: (binary: number, stack: number) => CallerFacts;
 }
 
 export class Drain {

@@ -3,7 +3,7 @@
 import { type EventEnvelope, encodeEvents, type Ledger, schemaOf } from '../../schemas/events.ts';
 import { type EventKind, encodeToken, eventSubject } from '../../schemas/subjects.ts';
 import { BatchCallers, type CallerFacts } from './caller-table.ts';
-import { EventDecoder, NO_STACK } from './event-decoder.ts';
+import { EventDecoder } from './event-decoder.ts';
 import { BatchProcesses, type ProcessFactsCache } from './process-table.ts';
 
 const ROWS = 4096;
@@ -28,7 +28,7 @@ export interface EventBatchesOptions {
   readonly sinceNs: bigint;
   readonly processes: ProcessFactsCache;
   readonly executablePath: (binary: number) => string;
-  readonly callerOf: (binary: number, stack: number) => CallerFacts | undefined;
+  readonly callerOf: (binary: number, stack: number) => CallerFacts;
   readonly ledger: () => Pick<Ledger, 'captured' | 'dropped'>;
   readonly publish: (message: EventMessage) => void;
 }
@@ -57,8 +57,7 @@ export class EventBatches {
       stackFacts: (binary, stack) => {
         const known = this.callers.factsOf(stack);
         if (known !== undefined) return known;
-        const caller = options.callerOf(binary, stack);
-        return caller === undefined ? NO_STACK : this.callers.add(stack, caller);
+        return this.callers.add(stack, options.callerOf(binary, stack));
       },
       onProcessEnd: (pid) => {
         options.processes.forget(pid);

@@ -171,15 +171,17 @@ export class EventDecoder {
     const { bytes } = this;
     const binary = bytes[at + SOCKET.binary]!;
     const stack = this.number(at + SOCKET.stack);
-    const { caller, flags } = stack === 0 ? NO_STACK : this.stackFacts(binary, stack);
+    const depth = bytes[at + SOCKET.depth]!;
+    const { caller, flags } = stack === 0 && depth === 0 ? NO_STACK : this.stackFacts(binary, stack);
     c.type[n] = type;
     c.process[n] = this.processIndex('kprobe', this.u32(at + SOCKET.tgid), binary);
     c.caller[n] = caller;
     c.tid[n] = this.u32(at + SOCKET.tid);
     c.netns[n] = this.u32(at + SOCKET.netns);
-    c.flags[n] = bytes.readUInt16LE(at + SOCKET.flags) | flags;
+    // The request's own goroutine is no worker.
+    c.flags[n] = bytes.readUInt16LE(at + SOCKET.flags) | (depth > 0 ? flags : 0);
     c.via[n] = bytes[at + SOCKET.via]!;
-    c.depth[n] = bytes[at + SOCKET.depth]!;
+    c.depth[n] = depth;
     c.errno[n] = bytes.readUInt16LE(at + SOCKET.error);
     c.localPort[n] = bytes.readUInt16LE(at + SOCKET.local_port);
     c.peerPort[n] = bytes.readUInt16LE(at + SOCKET.peer_port);

@@ -9,8 +9,8 @@ import { isGoHttpServer } from './go/is-go-http-server.ts';
 import type { GoOffsets } from './go/offsets.ts';
 import type { Hook } from './go/probes.ts';
 import { type GoBinary, readGoBinary } from './go/read-go-binary.ts';
-import { Receives } from './go/receives.ts';
 import { Symbolizer } from './go/symbolizer.ts';
+import { Workers } from './go/workers.ts';
 import { BpfError, type BpfLink, type UprobeSites } from './libbpf.ts';
 
 const MAX_EXECUTABLES = 256; // MAX_BINARIES in bpf/maps.h
@@ -84,7 +84,7 @@ export interface Symbols {
   readonly symbolizer: Symbolizer;
   readonly mainModule: string;
   /** Undefined where the kernel follows jobs through channels. */
-  readonly receives: Receives | undefined;
+  readonly workers: Workers | undefined;
 }
 
 interface Attached extends Executable, Symbols {
@@ -230,7 +230,7 @@ export class Executables {
       offsets,
       mainModule: binary.modulePath,
       symbolizer,
-      receives: followed ? undefined : new Receives(symbolizer, binary.modulePath),
+      workers: followed ? undefined : new Workers(symbolizer, binary.modulePath),
       link,
       unwantedScans: 0,
     };

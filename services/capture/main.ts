@@ -32,7 +32,6 @@ async function run(config: CaptureOptions, log: Logger, signal: AbortSignal): Pr
     objectPath: BPF_OBJECT,
     ringBytes: ringBytes(config),
     captureQuery: config.query,
-    captureCallers: config.callers,
     maxContexts: config.maxContexts,
     channels: config.channels.length > 0,
     uprobes: config.uprobes,

@@ -32,8 +32,6 @@ export interface ProbesOptions {
   readonly objectPath: string;
   readonly ringBytes: number;
   readonly captureQuery: boolean;
-  /** Take call stacks, to name the function that made each call. */
-  readonly captureCallers: boolean;
   readonly maxContexts: number;
   /** Channel hooks may be attached. */
   readonly channels?: boolean;
@@ -173,7 +171,6 @@ function openAndLoad(bytes: Buffer, options: ProbesOptions, seesUses: boolean): 
     const settings = object.map('.rodata.settings').initialValue();
     settings.writeBigUInt64LE(firstEventId(), SETTINGS.first_id);
     settings.writeUInt32LE(options.captureQuery ? 1 : 0, SETTINGS.capture_query);
-    settings.writeUInt32LE(options.captureCallers ? 1 : 0, SETTINGS.capture_callers);
     object.map('ring').setMaxEntries(options.ringBytes);
     object.map('contexts').setMaxEntries(options.maxContexts);
     if (!options.channels) object.map('channel_slots').setMaxEntries(1);

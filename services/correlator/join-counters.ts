@@ -11,9 +11,8 @@ export interface JoinCounters {
   usesMerged: number;
   /** Responses of a request on its own inbound connection: no outbound use. */
   inboundUses: number;
-  /** Of a request: connections and goroutines that were more than are remembered. */
+  /** Connections of one request that were more than are remembered. */
   connectionsForgotten: number;
-  goroutinesForgotten: number;
   readonly unattributed: Record<NoneReason, number>;
   /** Rows of a type this version does not know. */
   unknownRows: number;
@@ -42,7 +41,6 @@ export function newCounters(): JoinCounters {
     usesMerged: 0,
     inboundUses: 0,
     connectionsForgotten: 0,
-    goroutinesForgotten: 0,
     unattributed: {
       no_request: 0,
       predates_capture: 0,

@@ -41,11 +41,6 @@ const request = z.object({
   flows: count,
   /** Connections (socket cookies) that gave a flow, oldest first. */
   connections: z.array(z.bigint()).readonly().default([]),
-  /** Goroutines not its own that acted for it before it ended, and since when, oldest first. */
-  goroutines: z
-    .array(z.tuple([count, z.bigint()]).readonly())
-    .readonly()
-    .default([]),
   /** Its row has been given out. */
   reported: z.boolean(),
 });

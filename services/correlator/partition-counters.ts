@@ -18,7 +18,6 @@ export function partitionCounters(
     uses_merged: counters.usesMerged,
     inbound_uses: counters.inboundUses,
     connections_forgotten: counters.connectionsForgotten,
-    goroutines_forgotten: counters.goroutinesForgotten,
     ...prefixed('unattributed', counters.unattributed),
     unknown_rows: counters.unknownRows,
     fallen_off: counters.fallenOff,

@@ -1,12 +1,11 @@
-// What the socket events of one request say about each other: which connections have a flow already, and which of
-// its goroutines have outlived it. Both are remembered of a request, within bounds.
+// What the socket events of one request say about each other: which connections have a flow already, which are
+// remembered of a request within bounds, and whether it was over.
 import { FLAG, SOCKET_USE, VIA } from '../../schemas/events.ts';
 import type { SocketBatch } from './flow-row.ts';
 import type { JoinCounters } from './join-counters.ts';
 import type { Request } from './request.ts';
 
 const MAX_CONNECTIONS = 256;
-const MAX_GOROUTINES = 32;
 
 type SocketRows = SocketBatch['rows'];
 
@@ -25,31 +24,16 @@ export function isInbound(request: Request, rows: SocketRows, row: number): bool
 
 /**
  * Whether the event may be the work of a goroutine that has gone over to others since the request ended (a pool of
- * workers that the request's goroutine was the first to need): it began more than `lateNs` after the end, or its
- * goroutine had worked for the request before the end and still does something that nobody handed it. What began before the end is the
- * request's, whenever it is told; by time, because the ends of a drain are told before its socket events.
+ * workers that the request's goroutine was the first to need): it began after the end, and either more than `lateNs`
+ * after it or in code that makes such calls over and over. What began before the end is the request's, whenever it is
+ * told; by time, because the ends of a drain are told before its socket events.
  */
-export function hasOutlived(
-  request: Request,
-  rows: SocketRows,
-  row: number,
-  lateNs: bigint,
-  counters: JoinCounters,
-): boolean {
-  const goid = rows.goid.number(row);
+export function hasOutlived(request: Request, rows: SocketRows, row: number, lateNs: bigint): boolean {
   // The request's own goroutine loses it at the end: what it has handed on it did before.
-  if (!isHandedDown(rows.via[row]!, rows.depth[row]!) || goid === request.goid) return false;
-  const timeNs = rows.timeNs.bigint(row);
-  const { endNs, goroutines } = request;
-  if (endNs > 0n && timeNs > endNs) {
-    if (timeNs - endNs > lateNs) return true;
-    return !isToldOf(rows.via[row]!) && goroutines.some(([id, sinceNs]) => id === goid && sinceNs <= endNs);
-  }
-  if (goid !== 0 && !goroutines.some(([id]) => id === goid)) {
-    request.goroutines = newest(MAX_GOROUTINES, goroutines, [goid, timeNs]);
-    if (goroutines.length === MAX_GOROUTINES) counters.goroutinesForgotten++;
-  }
-  return false;
+  if (!isHandedDown(rows.via[row]!, rows.depth[row]!) || rows.goid.number(row) === request.goid) return false;
+  const lateByNs = rows.timeNs.bigint(row) - request.endNs;
+  if (request.endNs === 0n || lateByNs <= 0n) return false;
+  return lateByNs > lateNs || (rows.flags[row]! & FLAG.inLoop) !== 0;
 }
 
 /** Whether the event is the first of the request on its connection. One that connects always is. */
@@ -61,11 +45,6 @@ export function isFirstUse(request: Request, rows: SocketRows, row: number, coun
   request.connections = newest(MAX_CONNECTIONS, connections, id);
   if (connections.length === MAX_CONNECTIONS) counters.connectionsForgotten++;
   return true;
-}
-
-/** The kernel saw the work handed over: a dial that was asked for before it began, a job out of a channel. */
-function isToldOf(via: number): boolean {
-  return via === VIA.dial || via === VIA.channel;
 }
 
 /** The request came to the goroutine from another one; pooled at depth 0 is a call of the request's own. */

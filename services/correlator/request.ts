@@ -44,7 +44,6 @@ export function beginRequest(
     status: 0,
     flows: 0,
     connections: NONE,
-    goroutines: NONE,
     reported: false,
     boot,
     carried: false,

@@ -44,7 +44,6 @@ export async function measureOverhead(
       control: () => Promise.resolve(NO_TRACER),
       seed: (target) => startSeed(bpftrace, target),
       flowtag: (target) => bus!.startDaemon(target, []),
-      'no-callers': (target) => bus!.startDaemon(target, ['--callers=false']),
     };
     // Set-ups take turns within a pair: what drifts on the machine drifts for all of them.
     for (let at = 0; at < plan.pairs; at++) {

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { missedTargets, performancePage } from './report.ts';
 import { type Results, SETUPS, WORKLOADS } from './results.ts';
 
-const ADDED_US = { control: 0, seed: 40, flowtag: 16, 'no-callers': 12 };
+const ADDED_US = { control: 0, seed: 40, flowtag: 16 };
 
 /** Every pair adds the same: nothing, what the seed adds, what flowtag adds. */
 function results(addedUs: Readonly<Record<(typeof SETUPS)[number], number>>): Results {

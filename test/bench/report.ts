@@ -13,7 +13,6 @@ const SETUP_TEXT: Readonly<Record<Setup, string>> = {
   control: 'control (no probes)',
   seed: 'seed (bpftrace, two probes)',
   flowtag: 'flowtag',
-  'no-callers': 'flowtag --callers=false',
 };
 const LATE = 1.05; // a run this much longer than planned did not keep its rate
 

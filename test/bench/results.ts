@@ -3,7 +3,7 @@
 export const WORKLOADS = ['noop', 'pool', 'fresh'] as const;
 export type Workload = (typeof WORKLOADS)[number];
 
-export const SETUPS = ['control', 'seed', 'flowtag', 'no-callers'] as const;
+export const SETUPS = ['control', 'seed', 'flowtag'] as const;
 export type Setup = (typeof SETUPS)[number];
 
 /** One pair: both servers driven at the same time at one fixed rate, one of them probed. */

@@ -18,7 +18,6 @@ export interface CaptureOptions {
   readonly uprobes?: 'auto' | 'multi' | 'perf';
   readonly ringBytes?: number;
   readonly captureQuery?: boolean;
-  readonly captureCallers?: boolean;
   readonly maxHits?: number;
   readonly maxContexts?: number;
   /** Follow jobs through channels. */
@@ -77,7 +76,6 @@ export class Capture {
       objectPath: BPF_OBJECT,
       ringBytes: options.ringBytes ?? 1 << 20,
       captureQuery: options.captureQuery ?? false,
-      captureCallers: options.captureCallers ?? true,
       maxContexts: options.maxContexts ?? 1_024,
       uprobes: options.uprobes ?? 'auto',
       channels: options.channels ?? false,

@@ -104,7 +104,7 @@ const NO_WORKERS = new Set([
 const MAX_DEPTH = 4;
 /** Seen in caddy: 57. */
 const MAX_SEARCHED = 256;
-const MAX_FUNCTION_BYTES = 1 << 20;
+const MAX_FUNCTION_BYTES = 256 << 10; // seen in caddy: 60 kB
 
 /**
  * Also what functions of package sync and reflect call to receive: they may be inlined. A select that only sends

@@ -16,6 +16,11 @@ export interface Row {
   readonly pid: number;
 }
 
+export const NOBODY: CallerFacts = {
+  ...{ function: '', file: '', line: 0, handler: '', stacktrace: '' },
+  ...{ fromChannel: false, inLoop: false },
+};
+
 export class BatchRecorder {
   readonly messages: EventMessage[] = [];
   readonly batches: EventBatch[] = [];
@@ -23,7 +28,7 @@ export class BatchRecorder {
 
   constructor(
     facts: (pid: number) => ProcessFacts | undefined = () => undefined,
-    callerOf: (binary: number, stack: number) => CallerFacts | undefined = () => undefined,
+    callerOf: (binary: number, stack: number) => CallerFacts = () => NOBODY,
   ) {
     this.target = new EventBatches({
       host: 'node a',

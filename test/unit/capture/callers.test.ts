@@ -18,8 +18,13 @@ function callers({
   let symbolised = 0;
   const symbols = {
     mainModule: 'example.com/shop',
-    // As if the dialler, and nothing else, received from a channel.
-    receives: { before: (offsets: Uint32Array) => offsets[0] === receiver },
+    // As if one goroutine, and no other, went round by way of a channel.
+    workers: {
+      doubt: (offsets: Uint32Array) => ({
+        fromChannel: offsets[0] === receiver,
+        inLoop: offsets[0] === receiver,
+      }),
+    },
     symbolizer: {
       stack: (offsets: Iterable<number>) => {
         symbolised++;
@@ -49,6 +54,7 @@ it('finds the function that made the call beyond the goroutine that dialled', ()
     handler: 'example.com/shop.show',
     stacktrace: '',
     fromChannel: false,
+    inLoop: false,
   });
 });
 
@@ -75,10 +81,11 @@ it('symbolises a stack once, until another program has its number', () => {
   expect(symbolised()).toBe(2);
 });
 
-it('says nothing, and counts it, when the stack or the program is gone; and looks again next time', () => {
+it('doubts, and counts it, when the stack or the program is gone; and looks again next time', () => {
   const { target, stacks } = callers();
-  expect(target.get(0, 70)).toBeUndefined();
-  expect(target.get(5, 70)).toBeUndefined();
+  const unknown = { function: '', line: 0, fromChannel: true, inLoop: true };
+  expect(target.get(0, 70)).toMatchObject(unknown);
+  expect(target.get(5, 70)).toMatchObject(unknown);
   expect(target.unknown).toBe(2);
   stacks.set(70, CHAIN.get(80)!);
   expect(target.get(0, 70)).toMatchObject({ function: 'example.com/shop.(*Store).load' });
@@ -87,4 +94,16 @@ it('says nothing, and counts it, when the stack or the program is gone; and look
 it('ends where stacks name each other in a circle', () => {
   const circle = new Map([[70, { parent: 70, offsets: Uint32Array.of(1) }]]);
   expect(callers({ stacks: circle }).target.get(0, 70)).toMatchObject({ function: '' });
+});
+
+it('doubts what is cut: a worker may be beyond', () => {
+  const deep = new Map([
+    [70, { parent: 80, offsets: new Uint32Array(64).fill(1) }],
+    [80, { parent: 0, offsets: new Uint32Array(64).fill(3) }],
+    [90, { parent: 91, offsets: Uint32Array.of(1) }],
+  ]);
+  const { target } = callers({ stacks: deep });
+  expect(target.get(0, 70)).toMatchObject({ fromChannel: true });
+  expect(target.get(0, 80)).toMatchObject({ fromChannel: false }); // the request's own goroutine
+  expect(target.get(0, 90)).toMatchObject({ fromChannel: true, function: '' });
 });

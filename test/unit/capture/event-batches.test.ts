@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { BatchRecorder, rowsOf, SINCE_NS } from './batch-recorder.ts';
+import { BatchRecorder, NOBODY, rowsOf, SINCE_NS } from './batch-recorder.ts';
 import { requestEnd, requestStart, socketEvent } from './records.ts';
 
 const SECOND_NS = 1_000_000_000n;
@@ -106,14 +106,14 @@ describe('batches', () => {
   it('of the longest callers fit as well, each told once in a batch', () => {
     const text = 'x'.repeat(4_000);
     const caller = {
+      ...NOBODY,
       function: text,
       file: text,
       line: 7,
       handler: text,
       stacktrace: text.repeat(2),
-      fromChannel: false,
     };
-    const recorder = new BatchRecorder(undefined, (_, stack) => (stack % 2 ? caller : undefined));
+    const recorder = new BatchRecorder(undefined, (_, stack) => (stack % 2 ? caller : NOBODY));
     const peer = [0x20, 0x01, ...Array(14).fill(0xff)];
     recorder.accept(
       Array.from({ length: 4_096 }, (_, id) => socketEvent({ id, peer, local: peer, stack: 1 + (id % 200) })),

@@ -32,6 +32,7 @@ export interface SocketStory {
   readonly connection: number;
   /** Than capture. */
   readonly older: boolean;
+  readonly inLoop: boolean;
   /** Its peer is the request's client. */
   readonly toClient: boolean;
 }
@@ -75,6 +76,7 @@ const socket: fc.Arbitrary<SocketStory> = fc.record({
   goid: fc.constantFrom(OWN_GOROUTINE, 2, 3),
   connection: fc.nat({ max: 3 }),
   older: fc.boolean(),
+  inLoop: fc.boolean(),
   toClient: fc.boolean(),
 });
 
@@ -164,7 +166,7 @@ function chainOf(story: RequestStory): Omit<Told, 'timeNs'>[] {
       depth: socket.depth,
       goid: socket.goid,
       connectionId: socket.connection,
-      flags: socket.older ? FLAG.predatesCapture : 0,
+      flags: (socket.older ? FLAG.predatesCapture : 0) | (socket.inLoop ? FLAG.inLoop : 0),
       eventId: id * 100 + i,
       requestId: id,
       localAddress: '10.0.0.1',

@@ -22,16 +22,7 @@ function fateOf(one: Told, told: readonly Told[], fates: ReadonlyMap<Told, Fate>
     ({ story, row, socket }) => !socket && story === one.story && row.type === REQUEST_END,
   );
   if (end !== undefined && one.timeNs > end.timeNs && isOfAnother(socket)) {
-    const workedBefore = earlier.some(
-      ([other, fate]) =>
-        fate !== 'closed' &&
-        fate !== 'inbound' &&
-        other.timeNs < end.timeNs &&
-        isOfAnother(other.socket!) &&
-        other.socket!.goid === socket.goid,
-    );
-    const handed = socket.via === VIA.dial || socket.via === VIA.channel;
-    if ((workedBefore && !handed) || one.timeNs - end.timeNs > lateNs) return 'request_ended';
+    if (socket.inLoop || one.timeNs - end.timeNs > lateNs) return 'request_ended';
   }
   const path = pathOf(one.story);
   const hasFlow = earlier.some(

@@ -4,12 +4,12 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseElf } from '../../../services/capture/go/elf.ts';
 import { findFunctionTables } from '../../../services/capture/go/pclntab.ts';
-import { Receives } from '../../../services/capture/go/receives.ts';
 import { locateSymbols } from '../../../services/capture/go/symbol-tables.ts';
 import { Symbolizer } from '../../../services/capture/go/symbolizer.ts';
 import { findTextStart } from '../../../services/capture/go/text-start.ts';
+import { ALL_DOUBT, type Doubt, Workers } from '../../../services/capture/go/workers.ts';
 import { BUILD_TIMEOUT_MS, type GoBuilds, openGoBuilds } from './go-builds.ts';
-import { casesOf, RECEIVES, writeReceivesProgram } from './go-receives-program.ts';
+import { casesOf, ROUNDS, writeReceivesProgram } from './go-workers-program.ts';
 
 let go: GoBuilds;
 
@@ -31,19 +31,24 @@ async function symbolizerOf(path: string): Promise<Symbolizer> {
   return new Symbolizer(path, locateSymbols(elf, table, findTextStart(elf, table)!.vaddr));
 }
 
+function inWords({ fromChannel, inLoop }: Doubt): string {
+  if (fromChannel) return 'channel';
+  return inLoop ? 'loop' : 'once';
+}
+
 /** Of each case, for every stack: those of one case are alike. */
-async function verdictsOf(path: string): Promise<Record<string, boolean[]>> {
+async function verdictsOf(path: string): Promise<Record<string, string[]>> {
   const symbolizer = await symbolizerOf(path);
-  const receives = new Receives(symbolizer, 'example.org/receives');
-  const verdicts: Record<string, boolean[]> = {};
+  const workers = new Workers(symbolizer, 'example.org/receives');
+  const verdicts: Record<string, string[]> = {};
   for (const [name, stacks] of Object.entries(await casesOf(go, path)))
-    verdicts[name] = [...new Set(stacks.map((stack) => receives.before(stack)))];
+    verdicts[name] = [...new Set(stacks.map((stack) => inWords(workers.doubt(stack))))];
   symbolizer.close();
   return verdicts;
 }
 
-describe('a goroutine goes on to take work from a channel exactly where the source says so', () => {
-  const expected = Object.fromEntries(Object.entries(RECEIVES).map(([name, receives]) => [name, [receives]]));
+describe('a goroutine goes round, by way of a channel or not, exactly where the source says so', () => {
+  const expected = Object.fromEntries(Object.entries(ROUNDS).map(([name, round]) => [name, [round]]));
   it.each([
     ['plain', []],
     ['not inlined', ['-gcflags=-l']],
@@ -69,17 +74,18 @@ describe('what cannot be told from the code', () => {
     const copy = join(go.folder, 'copy');
     await copyFile(exe, copy);
     const symbolizer = await symbolizerOf(copy);
-    const receives = new Receives(symbolizer, 'example.org/receives');
+    const workers = new Workers(symbolizer, 'example.org/receives');
     await writeFile(copy, '');
-    expect(receives.before(stack)).toBe(true);
-    expect(receives.unclear).toBe(1);
+    expect(workers.doubt(stack)).toEqual(ALL_DOUBT);
+    expect(workers.unclear).toBe(1);
     symbolizer.close();
   });
 
   it('is nothing outside of Go code', async () => {
     const symbolizer = await symbolizerOf(exe);
-    expect(new Receives(symbolizer, '').before([0, 0xffff_ffff])).toBe(false);
-    expect(new Receives(symbolizer, '').before([])).toBe(false);
+    const none = { fromChannel: false, inLoop: false };
+    expect(new Workers(symbolizer, '').doubt([0, 0xffff_ffff])).toEqual(none);
+    expect(new Workers(symbolizer, '').doubt([])).toEqual(none);
     symbolizer.close();
   });
 });
