@@ -222,8 +222,7 @@ static __always_inline void take_over(struct pt_regs *ctx, const struct go_binar
 	struct context *current = context_of(&key);
 	struct context taken = { .via = via };
 
-	/* No connection's writer, but Request.Write or a proxy's CONNECT, maybe of a request that lies where another
-	 * one lay that was handed over and cancelled. */
+	/* No connection's writer, but Request.Write or a proxy's CONNECT. */
 	if (via == VIA_POOLED && current && (current->via == VIA_DIRECT || current->via == VIA_LINEAGE))
 		return;
 	if (handed) {
@@ -277,10 +276,11 @@ int on_uprobe(struct pt_regs *ctx)
 		goroutine_exit(ctx, binary, index);
 		break;
 	case HOOK_ROUND_TRIP: /* func (pc *persistConn) roundTrip(req *transportRequest) (resp *Response, err error) */
-		hand_over(ctx, binary, index, read_word(GO_ARG2(ctx) + TRANSPORT_REQUEST_REQUEST));
+		hand_over(ctx, binary, index, GO_ARG1(ctx));
 		break;
-	case HOOK_REQUEST_WRITE: /* func (r *Request) write(w io.Writer, …) error */
-		take_over(ctx, binary, GO_ARG1(ctx), VIA_POOLED);
+	case HOOK_REQUEST_WRITE: /* func (r *Request) write(w io.Writer, …) error: w is the connection's *bufio.Writer, which
+				  * writes to a persistConnWriter, whose only field is the *persistConn */
+		take_over(ctx, binary, read_word(GO_ARG3(ctx) + BUFIO_WRITER_WR + 8), VIA_POOLED);
 		break;
 	case HOOK_DIAL_QUEUED: /* func (t *Transport) queueForDial(w *wantConn) */
 		hand_over(ctx, binary, index, GO_ARG2(ctx));

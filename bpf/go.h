@@ -14,7 +14,7 @@
 #define REQUEST_REMOTE_ADDR 176
 #define RESPONSE_REQUEST 8 /* net/http.response.req */
 #define CHUNK_WRITER_RESPONSE 0 /* net/http.chunkWriter.res */
-#define TRANSPORT_REQUEST_REQUEST 0 /* net/http.transportRequest.Request, embedded first */
+#define BUFIO_WRITER_WR 48 /* bufio.Writer.wr, an io.Writer: its type, then its data */
 
 struct go_string {
 	__u64 data;

@@ -15,6 +15,7 @@ struct pt_regs {
 #define GO_G(ctx) ((ctx)->r14)
 #define GO_ARG1(ctx) ((ctx)->ax)
 #define GO_ARG2(ctx) ((ctx)->bx)
+#define GO_ARG3(ctx) ((ctx)->cx)
 #define GO_ARG4(ctx) ((ctx)->di)
 
 /*

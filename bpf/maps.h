@@ -58,8 +58,8 @@ struct context {
 	__u8 _pad[5];
 };
 
-/* The request that a goroutine works for. Inserted at request start and at goroutine start (inherited),
- * read by the socket hooks, deleted at request end, goroutine exit and process exit. Full: the new context
+/* The request that a goroutine works for. Inserted at request start, at goroutine start (inherited) and where one is
+ * handed over, read by uprobes and socket hooks, deleted at request end, goroutine exit, process exit and exec. Full: the new context
  * is not stored and counted, and for a while the connections of that process that have none say `map_full`.
  * Not an LRU map: its evictions cannot be seen, so they could be neither counted nor told. */
 struct {
@@ -74,7 +74,7 @@ struct {
  * requests) has to be pushed out, hence LRU. One that was pushed out too early leaves the writer with
  * `unknown`, never with the request before. */
 struct handover {
-	__u64 pointer; /* of the *http.Request, of the *http.wantConn */
+	__u64 pointer; /* of the net/http.persistConn, of the wantConn */
 	__u32 tgid;
 	__u32 _pad;
 };

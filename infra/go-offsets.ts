@@ -35,7 +35,7 @@ const CONSTANTS = {
   REQUEST_REMOTE_ADDR: 'net/http.Request.RemoteAddr',
   RESPONSE_REQUEST: 'net/http.response.req',
   CHUNK_WRITER_RESPONSE: 'net/http.chunkWriter.res',
-  TRANSPORT_REQUEST_REQUEST: 'net/http.transportRequest.Request',
+  BUFIO_WRITER_WR: 'bufio.Writer.wr',
   HCHAN_BUFFER_LENGTH: 'runtime.hchan.dataqsiz',
   HCHAN_BUFFER: 'runtime.hchan.buf',
   HCHAN_ELEMENT_SIZE: 'runtime.hchan.elemsize',

@@ -1,17 +1,18 @@
 // The probed executables: each gets an index, its Go offsets in the kernel, and one link with all its sites. One whose
 // probes are hit too often loses them, and keeps its index: its connections go on to be seen, and say so.
+import { type FSWatcher, watch } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { HOOK } from './bpf/layout.gen.ts';
 import { Budget } from './budget.ts';
 import type { ChannelHook } from './go/channel-probes.ts';
-import { GoBinaryError } from './go/go-binary-error.ts';
 import { isGoHttpServer } from './go/is-go-http-server.ts';
 import type { GoOffsets } from './go/offsets.ts';
 import type { Hook } from './go/probes.ts';
 import { type GoBinary, readGoBinary } from './go/read-go-binary.ts';
 import { Symbolizer } from './go/symbolizer.ts';
 import { Workers } from './go/workers.ts';
-import { BpfError, type BpfLink, type UprobeSites } from './libbpf.ts';
+import type { BpfLink, UprobeSites } from './libbpf.ts';
+import { isPassing, type Refusal, refusalOf } from './refusal.ts';
 
 const MAX_EXECUTABLES = 256; // MAX_BINARIES in bpf/maps.h
 const SCANS_TO_DETACH = 60;
@@ -52,19 +53,10 @@ export interface Executable {
   readonly notes: readonly string[];
 }
 
-/** Why an executable is not probed, for the user; `notGo`: not a Go HTTP server, so that a wide target is silent. */
-export interface Refusal {
-  readonly reason: string;
-  readonly notGo: boolean;
-}
-
 const CROWDED: Refusal = {
   reason: `${MAX_EXECUTABLES} executables are probed already: name fewer targets`,
   notGo: false,
 };
-/** The process ended meanwhile, or we were short of something: the next process of that file may fare better. */
-const PASSING = new Set(['ENOENT', 'ESRCH', 'EMFILE', 'ENFILE', 'ENOMEM']);
-
 export interface Candidate {
   readonly path: string;
   /** Where to read it: /proc/<pid>/exe works across mount namespaces and after the file was unlinked. */
@@ -92,6 +84,7 @@ interface Attached extends Executable, Symbols {
   notes: readonly string[];
   /** Undefined once its probes were taken off. */
   link: BpfLink | undefined;
+  watcher: FSWatcher | undefined;
   unwantedScans: number;
 }
 
@@ -195,6 +188,7 @@ export class Executables {
     const { index, offsets, link } = executable;
     if (link === undefined) return;
     executable.link = undefined;
+    executable.watcher?.close();
     this.attacher.setBinary(index, offsets, false);
     await link.detach();
   }
@@ -222,7 +216,7 @@ export class Executables {
       symbolizer.close();
       throw error;
     }
-    const executable = {
+    const executable: Attached = {
       path,
       index,
       goVersion,
@@ -232,11 +226,34 @@ export class Executables {
       symbolizer,
       workers: followed ? undefined : new Workers(symbolizer, binary.modulePath),
       link,
+      watcher: undefined,
       unwantedScans: 0,
     };
     this.attached.set(key, executable);
+    this.watchFile(key, executable, readPath);
     this.paths[index] = path;
     return executable;
+  }
+
+  /**
+   * A program that is written over keeps its inode, and the kernel would go on to put our breakpoints where the old
+   * code was. It is not running then (ETXTBSY): taking the probes off at once is in time for its next start.
+   */
+  private watchFile(key: string, executable: Attached, readPath: string): void {
+    const contents = fileKey(readPath);
+    const release = async () => {
+      if ((await fileKey(executable.path)) === (await contents) || this.attached.get(key) !== executable)
+        return;
+      this.attached.delete(key);
+      this.budget.forget(key);
+      await this.release(executable);
+    };
+    try {
+      executable.watcher = watch(executable.path, { persistent: false }, () => void release());
+      executable.watcher.on('error', () => executable.watcher?.close());
+    } catch {
+      // Deleted, or in another mount namespace: nobody can write over it there unseen but from inside.
+    }
   }
 
   private refuse(key: string, refusal: Refusal): Refusal {
@@ -286,22 +303,4 @@ function sitesOf(
     offsets: sites.map(({ fileOffset }) => fileOffset),
     cookies: sites.map(({ hook, guarded }) => BigInt(HOOKS[hook] | (index << 8) | (guarded ? GUARDED : 0))),
   };
-}
-
-function isPassing(error: unknown): boolean {
-  const { code, cause } = error as NodeJS.ErrnoException;
-  return PASSING.has(code ?? (cause as NodeJS.ErrnoException | undefined)?.code ?? '');
-}
-
-function refusalOf(error: unknown): Refusal {
-  if (error instanceof GoBinaryError)
-    return {
-      reason: error.message,
-      notGo: ['not_elf', 'not_amd64', 'not_go', 'no_net_http'].includes(error.reason),
-    };
-  if (error instanceof BpfError) return { reason: error.message, notGo: false };
-  const { code, message } = error as NodeJS.ErrnoException;
-  if (code === 'EACCES' || code === 'EPERM') return { reason: 'not readable: run as root', notGo: false };
-  if (code === 'ENOENT' || code === 'ESRCH') return { reason: 'no such file or process', notGo: false };
-  return { reason: message, notGo: false };
 }

@@ -88,8 +88,8 @@ function explainOrder({ inUse, others }: InUse, atNs: bigint): string {
   if (inUse.length === 0) return `nothing used it before ${at} in this --window: these flows came later`;
   const first =
     inUse.length === 1
-      ? `the first flow was using the connection at ${at}`
-      : `the first ${inUse.length} flows were using their connections at ${at}`;
+      ? `the first flow is the last seen on the connection by ${at}`
+      : `the first ${inUse.length} flows are the last seen on their connections by ${at}`;
   return others.length === 0 ? first : `${first}; the others follow, the newest last`;
 }
 

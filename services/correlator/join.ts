@@ -210,10 +210,10 @@ export class Join {
     const { rows } = source;
     const { counters, limits } = this;
     if (isInbound(request, rows, row)) counters.inboundUses++;
+    else if (!isFirstUse(request, rows, row, counters)) counters.usesMerged++;
     else if (chain.verdict === 'none') this.give(source, row, chain, undefined, flows);
     else if (hasOutlived(request, rows, row, limits.lateNs))
       this.give(source, row, REQUEST_ENDED, undefined, flows);
-    else if (!isFirstUse(request, rows, row, counters)) counters.usesMerged++;
     else {
       request.flows++;
       this.give(source, row, chain, request, flows);

@@ -30,25 +30,35 @@ export function directCallsOf({ instructions, size }: ControlFlow): DirectCall[]
   });
 }
 
+export interface After {
+  readonly addresses: ReadonlySet<number>;
+  /** Whether a path leads out of the function. */
+  readonly returns: boolean;
+}
+
 /**
- * The addresses by which a stack shows the function once a path from one of `starts` was taken, or undefined: any,
+ * What may come: the addresses by which a stack shows the function once a path from one of `starts` was taken, or undefined: anything,
  * because a path comes to a jump that is not understood, or some code is not. They are return addresses of calls; and
  * of other instructions their own, where the runtime puts in a call of sigpanic when they fault.
  * `neverReturns`: return addresses of calls that do not come back.
  */
-export function addressesAfter(
+export function after(
   { instructions, size, isComplete }: ControlFlow,
   starts: Iterable<number>,
   neverReturns: ReadonlySet<number>,
-): ReadonlySet<number> | undefined {
+): After | undefined {
   if (!isComplete) return undefined;
   const indexAt = new Map(instructions.map(({ at }, i) => [at, i]));
   const reached = new Uint8Array(instructions.length);
   const addresses = new Set<number>();
+  let returns = false;
   const queue = [...starts];
   while (queue.length > 0) {
     const start = queue.pop()!;
-    if (start < 0 || start >= size) continue; // another function's
+    if (start < 0 || start >= size) {
+      returns = true; // to return is up to the other function
+      continue;
+    }
     const index = indexAt.get(start);
     if (index === undefined) return undefined;
     for (let i = index; i < instructions.length && reached[i] === 0; i++) {
@@ -58,8 +68,9 @@ export function addressesAfter(
       if (flow === 'call') addresses.add(next);
       else if (target !== undefined) queue.push(target);
       if (instructions[i - 1]?.flow !== 'call') addresses.add(at);
-      if (flow === 'jump' || flow === 'end' || neverReturns.has(next)) break;
+      if (flow === 'return') returns = true;
+      if (flow === 'jump' || flow === 'return' || flow === 'end' || neverReturns.has(next)) break;
     }
   }
-  return addresses;
+  return { addresses, returns };
 }

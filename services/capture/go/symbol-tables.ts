@@ -65,6 +65,8 @@ export function locateSymbols(elf: ElfFile, table: FunctionTable, textStart: num
 
 const MAGIC_GO_118 = 0xffff_fff0;
 const HEADER_BYTES = 72;
+/** More than the read-only data of any program seen has; a crafted one could keep us for minutes. */
+const MAX_BASES = 8 << 20;
 const LAYOUT_GO_118: RecordLayout = {
   functionRecordBytes: 40,
   funcdataCount: 39,
@@ -119,10 +121,13 @@ function findInlineTrees(elf: ElfFile, table: FunctionTable, layout: RecordLayou
   const loads = elf.segments
     .filter(({ type }) => type === PT_LOAD)
     .sort((a, b) => rank(a.writable, a.executable) - rank(b.writable, b.executable));
+  let left = MAX_BASES;
   for (const { offset, fileSize } of loads) {
     const last = offset + fileSize - reach;
-    for (let base = Math.ceil(offset / TREE_ALIGN) * TREE_ALIGN; base <= last; base += TREE_ALIGN)
+    for (let base = Math.ceil(offset / TREE_ALIGN) * TREE_ALIGN; base <= last; base += TREE_ALIGN) {
+      if (--left < 0) return undefined;
       if (countMisfits(elf, table, layout, base, witnesses) <= TOLERANCE) return base;
+    }
   }
   return undefined;
 }

@@ -3,7 +3,7 @@
 import { instructionLength } from './x86.ts';
 
 /** `branch` may also go on; `anywhere` is a jump whose target is in a register or memory, as of a jump table. */
-export type Flow = 'on' | 'call' | 'branch' | 'jump' | 'end' | 'anywhere';
+export type Flow = 'on' | 'call' | 'branch' | 'jump' | 'return' | 'end' | 'anywhere';
 
 export interface FlowInstruction {
   /** From the start of the code. */
@@ -53,6 +53,7 @@ function flowAt(code: Buffer, at: number, next: number): Pick<FlowInstruction, '
     case 0xc3:
     case 0xca:
     case 0xcb:
+      return RETURN;
     case 0xcc: // int3, which fills the space between functions
     case 0xf4: // hlt
       return END;
@@ -62,6 +63,7 @@ function flowAt(code: Buffer, at: number, next: number): Pick<FlowInstruction, '
 }
 
 const ON = { flow: 'on', target: undefined } as const;
+const RETURN = { flow: 'return', target: undefined } as const;
 const END = { flow: 'end', target: undefined } as const;
 
 /** Those that stand before branches: REX, repz ret, notrack jmp. */

@@ -71,7 +71,7 @@ describe('lookup', () => {
     const then = await ask('--at', '2026-11-22T13:00:02Z');
     expect(order(then.stdout)).toEqual(['/then', '/before', '/later']);
     expect(then.stderr).toMatch(
-      /the first flow was using the connection at 2026-11-22 \d\d:00:02\.000000; the others follow, the newest last/,
+      /the first flow is the last seen on the connection by 2026-11-22 \d\d:00:02\.000000; the others follow, the newest last/,
     );
     const early = await ask('--at', '2026-11-22T12:59:00Z');
     expect(order(early.stdout)).toEqual(['/before', '/then', '/later']);

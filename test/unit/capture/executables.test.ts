@@ -1,15 +1,11 @@
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { HOOK } from '../../../services/capture/bpf/layout.gen.ts';
-import {
-  type Executable,
-  Executables,
-  isRefusal,
-  type Refusal,
-} from '../../../services/capture/executables.ts';
+import { type Executable, Executables, isRefusal } from '../../../services/capture/executables.ts';
 import { GoBinaryError } from '../../../services/capture/go/go-binary-error.ts';
 import { isGoHttpServer } from '../../../services/capture/go/is-go-http-server.ts';
 import { readGoBinary } from '../../../services/capture/go/read-go-binary.ts';
 import { BpfError } from '../../../services/capture/libbpf.ts';
+import type { Refusal } from '../../../services/capture/refusal.ts';
 import { FakeAttacher, goBinary } from './fake-attacher.ts';
 
 vi.mock('../../../services/capture/go/read-go-binary.ts', () => ({ readGoBinary: vi.fn() }));

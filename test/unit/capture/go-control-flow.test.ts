@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { addressesAfter, controlFlowOf, directCallsOf } from '../../../services/capture/go/control-flow.ts';
+import { after, controlFlowOf, directCallsOf } from '../../../services/capture/go/control-flow.ts';
 
 const CALL = 'e800000000';
 /** Return address of the first call below. */
@@ -8,7 +8,7 @@ const AFTER = 5;
 /** Return addresses of the calls that may come after the first. */
 function laterCalls(hex: string, neverReturns: number[] = []): number[] | undefined {
   const flow = controlFlowOf(bytes(hex));
-  const addresses = addressesAfter(flow, [AFTER], new Set(neverReturns));
+  const addresses = after(flow, [AFTER], new Set(neverReturns))?.addresses;
   if (addresses === undefined) return undefined;
   return flow.instructions.filter((i) => i.flow === 'call' && addresses.has(i.next)).map(({ next }) => next);
 }
@@ -54,7 +54,11 @@ describe('the calls that may come after one', () => {
 
 it('an instruction that faults is shown by its own address', () => {
   const [nop, load] = ['90', '8b00'];
-  const addresses = addressesAfter(controlFlowOf(bytes(`${load} ${CALL} ${nop} ${load} c3`)), [7], new Set());
+  const addresses = after(
+    controlFlowOf(bytes(`${load} ${CALL} ${nop} ${load} c3`)),
+    [7],
+    new Set(),
+  )?.addresses;
   expect([0, 7, 8].map((at) => addresses!.has(at))).toEqual([false, false, true]);
 });
 
@@ -63,4 +67,14 @@ it('sees direct calls, and those that are jumps out of the function', () => {
     { next: 5, target: 21, isTail: false },
     { next: 14, target: 270, isTail: true },
   ]);
+});
+
+it.each([
+  ['by ret', `${CALL} c3`, true],
+  ['by a branch around the loop', `${CALL} 7402 ebf7 c3`, true],
+  ['by a jump to another function', `${CALL} e900010000`, true],
+  ['not from a loop without an exit', `${CALL} ebf9 c3`, false],
+  ['not by what follows a call that never returns', `${CALL} ${CALL} c3`, false],
+])('a function is left %s', (_, hex, returns) => {
+  expect(after(controlFlowOf(bytes(hex)), [AFTER], new Set([10]))!.returns).toBe(returns);
 });

@@ -18,18 +18,20 @@ function fateOf(one: Told, told: readonly Told[], fates: ReadonlyMap<Told, Fate>
   const earlier = [...fates].filter(([other]) => other.story === one.story);
   if (socket.type === SOCKET_CLOSE) return 'closed';
   if (socket.type === SOCKET_USE && socket.older && socket.toClient) return 'inbound';
+  const isKnown = earlier.some(
+    ([other, fate]) =>
+      fate !== 'closed' &&
+      fate !== 'inbound' &&
+      other.socket!.connection === socket.connection &&
+      socket.connection > 0,
+  );
+  if (socket.type === SOCKET_USE && isKnown) return 'merged';
   const end = told.find(
     ({ story, row, socket }) => !socket && story === one.story && row.type === REQUEST_END,
   );
-  if (end !== undefined && one.timeNs > end.timeNs && isOfAnother(socket)) {
+  if (end !== undefined && one.timeNs > end.timeNs && isOfAnother(socket))
     if (socket.inLoop || one.timeNs - end.timeNs > lateNs) return 'request_ended';
-  }
-  const path = pathOf(one.story);
-  const hasFlow = earlier.some(
-    ([other, fate]) =>
-      fate === path && other.socket!.connection === socket.connection && socket.connection > 0,
-  );
-  return socket.type === SOCKET_USE && hasFlow ? 'merged' : path;
+  return pathOf(one.story);
 }
 
 /** The work of a goroutine that is not the request's own, and knows the request by descent or by hand-over. */
