@@ -18,7 +18,14 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { FLAG, VIA } from '../../schemas/events.ts';
 import { storedPath } from '../../schemas/request-path.ts';
 import { Capture } from '../support/capture.ts';
-import { type Downstream, type Running, startDemo, startDownstream, targetPath } from '../support/targets.ts';
+import {
+  type Downstream,
+  type Running,
+  startCases,
+  startDemo,
+  startDownstream,
+  targetPath,
+} from '../support/targets.ts';
 
 const TRACEPARENT = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
 let downstream: Downstream;
@@ -268,3 +275,24 @@ function goEnvironment(): Record<string, string> {
     CGO_ENABLED: '0',
   };
 }
+
+test('a program that is written over loses its probes before it runs again', async () => {
+  const program = join(directory, 'overwritten');
+  copyFileSync(targetPath('demo'), program);
+  const capture = await Capture.open();
+  try {
+    await capture.attach(program);
+    const before = await startDemo(downstream, program);
+    await get(before, '/health/before');
+    await before.stop();
+    copyFileSync(targetPath('cases'), program); // the same inode, other code
+    await expect.poll(() => capture.executables.list().length).toBe(0);
+    const server = await startCases(downstream, { program });
+    for (let i = 0; i < 3; i++) await get(server, `/none/${i}`);
+    await server.stop();
+    await capture.until(() => capture.starts.length > 0);
+    expect(capture.starts.map(({ path }) => path)).toEqual(['/health/before']);
+  } finally {
+    await capture.close();
+  }
+});
