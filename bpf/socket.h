@@ -59,9 +59,10 @@ static __always_inline void copy_addresses(struct socket_event *event, struct so
 	}
 }
 
+/* The socket comes from a tracepoint: its fields are read directly, without a call each. */
 static __always_inline __u32 netns_of(struct sock *sk)
 {
-	return BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+	return sk->__sk_common.skc_net.net->ns.inum;
 }
 
 struct fact {
@@ -108,7 +109,8 @@ static __always_inline void emit(struct sock *sk, const struct connection *conne
 static __always_inline void connect_begins(struct sock *sk)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
-	__u32 tgid = BPF_CORE_READ(task, tgid);
+	__u64 pid_tgid = bpf_get_current_pid_tgid();
+	__u32 tgid = pid_tgid >> 32;
 	struct target *target = bpf_map_lookup_elem(&targets, &tgid);
 	struct connection *connection;
 
@@ -125,7 +127,7 @@ static __always_inline void connect_begins(struct sock *sk)
 	connection->cookie = bpf_get_socket_cookie(sk);
 	connection->opened_ns = bpf_ktime_get_ns();
 	connection->tgid = tgid;
-	connection->tid = BPF_CORE_READ(task, pid);
+	connection->tid = pid_tgid;
 	connection->binary = target->binary;
 	connection->flags = flags_of(&connection->opener, target, connection->opened_ns);
 	connection->opening = true;
@@ -160,7 +162,7 @@ static __always_inline void closed(struct sock *sk, struct connection *connectio
 
 static __always_inline void listens(struct sock *sk)
 {
-	struct listener key = { .netns = netns_of(sk), .port = BPF_CORE_READ(sk, __sk_common.skc_num) };
+	struct listener key = { .netns = netns_of(sk), .port = sk->__sk_common.skc_num };
 	__u8 value = 1;
 
 	if (key.port && bpf_map_update_elem(&listeners, &key, &value, BPF_ANY)) {
@@ -172,12 +174,12 @@ static __always_inline void listens(struct sock *sk)
 /* A socket that we did not see connecting: an inbound one, unless nobody has listened on its port. */
 static __always_inline bool is_outbound(struct sock *sk)
 {
-	struct listener key = { .netns = netns_of(sk) };
+	struct listener key = { .netns = netns_of(sk), .port = sk->__sk_common.skc_num };
 
-	if (shared.listeners_full || !bpf_map_lookup_elem(&listeners, &key))
+	if (shared.listeners_full || bpf_map_lookup_elem(&listeners, &key))
 		return false;
-	key.port = BPF_CORE_READ(sk, __sk_common.skc_num);
-	return !bpf_map_lookup_elem(&listeners, &key);
+	key.port = 0;
+	return bpf_map_lookup_elem(&listeners, &key);
 }
 
 static __always_inline struct connection *older_connection(struct sock *sk, __u32 tgid, const struct target *target)
@@ -202,7 +204,8 @@ static __always_inline struct connection *older_connection(struct sock *sk, __u3
 static __always_inline void sends(struct sock *sk)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
-	__u32 tgid = BPF_CORE_READ(task, tgid);
+	__u64 pid_tgid = bpf_get_current_pid_tgid();
+	__u32 tgid = pid_tgid >> 32;
 	struct target *target = bpf_map_lookup_elem(&targets, &tgid);
 	struct fact fact = { .type = EVENT_SOCKET_USE };
 	struct connection *connection;
@@ -232,7 +235,7 @@ static __always_inline void sends(struct sock *sk)
 	add_stack(&who, target);
 	connection->user = who.request_id;
 	connection->tgid = tgid; /* a socket may be passed on */
-	connection->tid = BPF_CORE_READ(task, pid);
+	connection->tid = pid_tgid;
 	connection->binary = target->binary;
 	fact.flags |= connection->flags & FLAG_PREDATES_CAPTURE;
 	emit(sk, connection, &who, &fact);
