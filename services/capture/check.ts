@@ -7,6 +7,7 @@ import type { Check } from '../../schemas/check.ts';
 import { loadConfig } from '../runtime/config.ts';
 import { ConfigError, FlowtagError } from '../runtime/errors.ts';
 import { GoBinaryError } from './go/go-binary-error.ts';
+import { notesOn } from './go/probes.ts';
 import { type GoBinary, readGoBinary } from './go/read-go-binary.ts';
 import { libbpfVersion } from './libbpf.ts';
 import { BPF_OBJECT, Probes } from './probes.ts';
@@ -174,12 +175,9 @@ function describe(name: string, binary: GoBinary): Check {
   const facts = [binary.goVersion, `${binary.sites.length} probe sites`];
   if (binary.stripped) facts.push('stripped');
   if (binary.pie) facts.push('position-independent');
-  const missing = binary.notAttachable.map(
-    ({ hook, functionName, reason }) => `no ${hook}: ${functionName} ${reason}`,
-  );
-  const detours = binary.fallbacks.map(({ hook, reason }) => `${hook} ${reason}`);
-  const detail = [facts.join(', '), ...missing, ...detours].join('; ');
-  if (missing.length === 0) return ok(`target ${name}`, detail);
+  if (binary.channels.reason) facts.push(`no --channels: ${binary.channels.reason}`);
+  const detail = [facts.join(', '), ...notesOn(binary)].join('; ');
+  if (binary.notAttachable.length === 0) return ok(`target ${name}`, detail);
   return {
     name: `target ${name}`,
     state: 'warn',

@@ -33,7 +33,7 @@ interface Scan {
 
 export class Discovery {
   private readonly options: DiscoveryOptions;
-  private channels: readonly Target[] = [];
+  private channelTargets: readonly Target[] = [];
   /** `pid executable` → file key of processes that are not probed: most of a host, which then cost no stat. */
   private readonly keys = new Map<string, string>();
   private probed = new Map<number, string>();
@@ -54,7 +54,7 @@ export class Discovery {
     this.options.onProcesses(new Map(processes.map(({ pid, executable }) => [pid, executable])));
     const scan: Scan = { wanted: new Set(), refusals: new Map(), probed: new Map() };
     const resolved = await Promise.all(targets.map(withRealPath));
-    this.channels = await Promise.all((this.options.channels ?? []).map(withRealPath));
+    this.channelTargets = await Promise.all((this.options.channels ?? []).map(withRealPath));
     for (const [index, target] of resolved.entries())
       if (target.kind === 'path') await this.attachFile(target, targets[index]!.text, scan);
     for (const process of processes) {
@@ -105,7 +105,7 @@ export class Discovery {
   }
 
   private followsChannels(process: Process): boolean {
-    return this.channels.some((wanted) => isTarget(wanted, process));
+    return this.channelTargets.some((wanted) => isTarget(wanted, process));
   }
 
   private probe(pid: number, key: string, binary: number, { probed, refusals }: Scan): void {

@@ -2,41 +2,18 @@
 // probes are hit too often loses them, and keeps its index: its connections go on to be seen, and say so.
 import { type FSWatcher, watch } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import { HOOK } from './bpf/layout.gen.ts';
 import { Budget } from './budget.ts';
-import type { ChannelHook } from './go/channel-probes.ts';
 import { isGoHttpServer } from './go/is-go-http-server.ts';
 import type { GoOffsets } from './go/offsets.ts';
-import type { Hook } from './go/probes.ts';
-import { type GoBinary, readGoBinary } from './go/read-go-binary.ts';
+import { readGoBinary } from './go/read-go-binary.ts';
 import { Symbolizer } from './go/symbolizer.ts';
 import { Workers } from './go/workers.ts';
 import type { BpfLink, UprobeSites } from './libbpf.ts';
+import { notesOf, sitesOf } from './probe-sites.ts';
 import { isPassing, type Refusal, refusalOf } from './refusal.ts';
 
 const MAX_EXECUTABLES = 256; // MAX_BINARIES in bpf/maps.h
 const SCANS_TO_DETACH = 60;
-const GUARDED = 1 << 16; // COOKIE_GUARDED in bpf/events.h
-const HOOKS: Readonly<Record<Hook | ChannelHook, number>> = {
-  request_start: HOOK.HOOK_REQUEST_START,
-  request_read: HOOK.HOOK_REQUEST_READ,
-  request_end: HOOK.HOOK_REQUEST_END,
-  response_close: HOOK.HOOK_RESPONSE_CLOSE,
-  goroutine_start: HOOK.HOOK_GOROUTINE_START,
-  goroutine_created: HOOK.HOOK_GOROUTINE_CREATED,
-  goroutine_exit: HOOK.HOOK_GOROUTINE_EXIT,
-  round_trip: HOOK.HOOK_ROUND_TRIP,
-  request_write: HOOK.HOOK_REQUEST_WRITE,
-  dial_queued: HOOK.HOOK_DIAL_QUEUED,
-  dial: HOOK.HOOK_DIAL,
-  channel_put: HOOK.HOOK_CHANNEL_PUT,
-  channel_get: HOOK.HOOK_CHANNEL_GET,
-  channel_send: HOOK.HOOK_CHANNEL_SEND,
-  channel_receive: HOOK.HOOK_CHANNEL_RECEIVE,
-  select_get: HOOK.HOOK_SELECT_GET,
-  select_receive: HOOK.HOOK_SELECT_RECEIVE,
-};
-
 /** What it needs of the kernel side. */
 export interface UprobeAttacher {
   setBinary(index: number, offsets: GoOffsets, instrumented?: boolean): void;
@@ -116,6 +93,15 @@ export class Executables {
   symbolsOf(index: number): Symbols | undefined {
     for (const executable of this.attached.values()) if (executable.index === index) return executable;
     return undefined;
+  }
+
+  /** What could not be read or understood of the executables' code; callers are less exact, or doubted, for it. */
+  faults(): Record<string, number> {
+    const attached = [...this.attached.values()];
+    return {
+      symbols_unreadable: attached.reduce((sum, { symbolizer }) => sum + symbolizer.failures, 0),
+      code_unclear: attached.reduce((sum, { workers }) => sum + (workers?.unclear ?? 0), 0),
+    };
   }
 
   list(): Executable[] {
@@ -281,26 +267,4 @@ export function isRefusal(result: Executable | Refusal): result is Refusal {
 export async function fileKey(path: string): Promise<string | undefined> {
   const info = await stat(path).catch(() => undefined);
   return info && `${info.ino}:${info.size}:${info.mtimeMs}`;
-}
-
-function notesOf({ fallbacks, notAttachable, channels }: GoBinary, withChannels: boolean): string[] {
-  const notes = notAttachable.map(
-    ({ hook, functionName, reason }) => `${hook} is not seen: ${functionName} ${reason}`,
-  );
-  for (const { hook, reason } of fallbacks) notes.push(`${hook} ${reason}`);
-  if (withChannels && channels.reason)
-    notes.push(`jobs are not followed through channels: ${channels.reason}`);
-  return notes;
-}
-
-function sitesOf(
-  binary: GoBinary,
-  index: number,
-  withChannels: boolean,
-): Pick<UprobeSites, 'offsets' | 'cookies'> {
-  const sites = withChannels ? [...binary.channels.sites, ...binary.sites] : binary.sites;
-  return {
-    offsets: sites.map(({ fileOffset }) => fileOffset),
-    cookies: sites.map(({ hook, guarded }) => BigInt(HOOKS[hook] | (index << 8) | (guarded ? GUARDED : 0))),
-  };
 }

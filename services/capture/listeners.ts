@@ -3,6 +3,7 @@
 import { closeSync, openSync, readSync, statSync } from 'node:fs';
 
 const LISTEN = '0A'; // TCP_LISTEN in /proc/net/tcp (proc(5))
+const MAX_NAMESPACES = 4096;
 const CHUNK_BYTES = 64 << 10;
 
 export class Listeners {
@@ -22,6 +23,7 @@ export class Listeners {
       for (const family of ['tcp', 'tcp6'])
         for (const port of readListening(`/proc/${pid}/net/${family}`)) this.add(netns, port);
       this.add(netns, 0);
+      if (this.known.size >= MAX_NAMESPACES) this.known.clear(); // looked at again, at worst
       this.known.add(netns);
     } catch {
       // The process is gone, or not ours to look at: uses of its older connections stay unseen.

@@ -130,6 +130,7 @@ async function capture(
         ...faultsOf(probes.counters()),
         ...withPrefix('hits', hitsOf(probes, executables)),
         callers_unknown: callers.unknown,
+        ...executables.faults(),
         executables: executables.list().length,
         wakes: drain.wakes,
         queued: publisher.stats.queued,

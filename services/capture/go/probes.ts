@@ -53,6 +53,17 @@ export interface ProbePlan {
   readonly fallbacks: readonly Fallback[];
 }
 
+/** In words, what of a program is not seen, or seen at another place than usual. */
+export function notesOn({
+  notAttachable,
+  fallbacks,
+}: Pick<ProbePlan, 'notAttachable' | 'fallbacks'>): string[] {
+  return [
+    ...notAttachable.map(({ hook, functionName, reason }) => `no ${hook}: ${functionName} ${reason}`),
+    ...fallbacks.map(({ hook, reason }) => `${hook} ${reason}`),
+  ];
+}
+
 /**
  * `goidOffset`: of the id in the runtime's g. Throws when a hook is missing without which nothing can be attributed.
  */

@@ -35,8 +35,6 @@ interface InlinedCall {
 }
 
 export class Symbolizer {
-  /** False: an inlined function's calls are given as those of the function it was inlined into. */
-  readonly expandsInlined: boolean;
   /** Addresses that could not be looked up because the file is damaged or unreadable. */
   failures = 0;
   private readonly tables: SymbolTables;
@@ -50,7 +48,6 @@ export class Symbolizer {
    */
   constructor(path: string, tables: SymbolTables) {
     this.tables = tables;
-    this.expandsInlined = tables.inlineTrees !== undefined;
     this.file = new SymbolFile(path);
     try {
       if (this.file.slice(tables.header, tables.headerBytes.length).equals(tables.headerBytes)) return;

@@ -48,6 +48,7 @@ export function goBinary(): GoBinary {
     modulePath: 'example.com/app',
     notAttachable: [],
     fallbacks: [],
+    symbols: { inlineTrees: 0 },
     channels: { sites: [], reason: '' },
     sites: [
       { ...site, hook: 'goroutine_start', fileOffset: 30n },

@@ -56,7 +56,6 @@ async function expectAgreement(path: string): Promise<ToldStacks> {
   expect(stacks.length).toBeGreaterThan(14);
   const symbolizer = new Symbolizer(path, await tablesOf(path));
   try {
-    expect(symbolizer.expandsInlined).toBe(true);
     for (const stack of stacks) {
       const theirs = stack.map(({ function: name, file, line }) => ({ function: name, file, line }));
       expect(symbolizer.stack(physical(stack, symbolizer)).filter(isReal)).toEqual(theirs);
@@ -117,7 +116,6 @@ describe('what cannot be looked up', () => {
   it('is given as the function that the call was inlined into, where the inline trees are missing', async () => {
     const stacks = await stacksOf(go, exe);
     const symbolizer = new Symbolizer(exe, { ...(await tablesOf(exe)), inlineTrees: undefined });
-    expect(symbolizer.expandsInlined).toBe(false);
     // record ← inlinedOnce ← inlinedTwice ← main: two of them inlined.
     const [, call] = stacks[1]!;
     expect(call!.function).toBe('main.inlinedOnce');
