@@ -56,6 +56,13 @@ test('a port that is used again: each connection has its own request', () => {
   expect(judge(truth, swapped)).toMatchObject({ dial: { found: 0, wrong: 2 } });
 });
 
+test('a request that dials twice from one port: both answers are right, a third is a repetition', () => {
+  const truth = truthOf([use(A, '/fanout/1')], [dial(A, '/fanout/1', 0), dial(A, '/fanout/1', 900)]);
+  const said = [opened(A, '/fanout/1', 1), opened(A, '/fanout/1', 901)];
+  expect(judge(truth, said)).toMatchObject({ repeated: 0, dial: { of: 2, found: 2, right: 2, wrong: 0 } });
+  expect(judge(truth, [...said, opened(A, '/fanout/1', 901)])).toMatchObject({ repeated: 1 });
+});
+
 test('a request that uses one connection several times is one use; saying it twice is a repetition', () => {
   const truth = truthOf([use(A, '/two/1'), use(A, '/two/1', 2)]);
   expect(judge(truth, [used(A, '/two/1'), used(A, '/two/1', 2)])).toMatchObject({

@@ -1,7 +1,7 @@
 // Answers against the truth: somebody says which request an event on a connection belongs to. Pure.
 import type { Flow } from '../../schemas/rows.ts';
 import type { DownstreamRequest } from './targets.ts';
-import { type Details, keyOf, type Span, type Truth, truthOf } from './truth.ts';
+import { type Details, type Dial, keyOf, type Span, type Truth, truthOf } from './truth.ts';
 import type { FlowJson } from './up.ts';
 
 /** What somebody says about one event on a connection of the program under test. */
@@ -63,7 +63,7 @@ export function judge(truth: Truth, answers: readonly Answer[]): Judgement {
 class Judging {
   private readonly truth: Truth;
   private readonly said = new Set<string>();
-  private readonly found = { uses: new Set<string>(), dials: new Set<string>() };
+  private readonly found = { uses: new Set<string>(), dials: new Set<Dial>() };
   private readonly use = { right: 0, wrong: 0 };
   private readonly dial = { right: 0, wrong: 0 };
   private readonly unnamed: Record<string, number> = {};
@@ -84,16 +84,16 @@ class Judging {
       return;
     }
     const key = keyOf(local, path);
-    if (this.said.has(key)) {
+    const { use, dial, attempt } = this.backingOf(answer, path);
+    if (this.said.has(key) && dial === undefined) {
       this.repeated++;
       this.use.wrong++; // of a use that is not there
       this.report(`${key} is said once more`);
       return;
     }
     this.said.add(key);
-    const { use, dial, attempt } = backingOf(this.truth, answer, path);
     if (use) this.found.uses.add(key);
-    if (dial) this.found.dials.add(key);
+    if (dial) this.found.dials.add(dial);
     if (dial || attempt) this.dial.right++;
     else if (opened && this.truth.dials.size > 0) this.dial.wrong++;
     if (use) this.use.right++;
@@ -123,10 +123,11 @@ class Judging {
     const { truth, found } = this;
     const unjudged = this.judgeWithoutDialLog();
     for (const key of truth.uses.keys()) if (!found.uses.has(key)) this.report(`nobody names use ${key}`);
-    for (const key of truth.dials.keys()) if (!found.dials.has(key)) this.report(`nobody names dial ${key}`);
+    for (const [key, dials] of truth.dials)
+      if (dials.some((dial) => !found.dials.has(dial))) this.report(`nobody names dial ${key}`);
     return {
       use: { of: truth.uses.size, found: found.uses.size, ...this.use },
-      dial: { of: truth.dials.size, found: found.dials.size, ...this.dial },
+      dial: { of: [...truth.dials.values()].flat().length, found: found.dials.size, ...this.dial },
       wrong: this.wrong,
       repeated: this.repeated,
       unjudged,
@@ -139,8 +140,7 @@ class Judging {
   private compareDetails({ details, opened }: Answer, key: string, path: string): void {
     if (details === undefined) return;
     const { uses, dials } = this.truth;
-    const dial = opened ? dials.get(key) : undefined;
-    const calls = dial ? [dial] : (uses.get(key) ?? []);
+    const calls = (opened ? dials.get(key) : undefined) ?? uses.get(key) ?? [];
     const said = calls.length > 0 ? calls.map((call) => call.details) : (this.truth.details.get(path) ?? []);
     for (const what of ['caller', 'handler', 'trace'] as const) {
       const allowed = said.map((call) => call[what]);
@@ -152,21 +152,23 @@ class Judging {
     }
   }
 
+  /** Which log says that this request had to do with this connection at this time. */
+  private backingOf({ local, timeMs, opened }: Answer, path: string) {
+    const { uses, dials, attempts } = this.truth;
+    const key = keyOf(local, path);
+    const within = ({ beganMs, endMs }: Span): boolean =>
+      timeMs >= beganMs - CLOCK_SLACK_MS && timeMs <= endMs + CLOCK_SLACK_MS;
+    const attempt = attempts.get(key);
+    return {
+      use: uses.get(key)?.some((use) => timeMs <= use.timeMs + CLOCK_SLACK_MS) ?? false,
+      dial: opened ? dials.get(key)?.find((dial) => within(dial) && !this.found.dials.has(dial)) : undefined,
+      attempt: opened && attempt !== undefined && within(attempt),
+    };
+  }
+
   private report(problem: string): void {
     if (this.problems.length < MAX_PROBLEMS) this.problems.push(problem);
   }
-}
-
-/** Which log says that this request had to do with this connection at this time. */
-function backingOf(truth: Truth, { local, timeMs, opened }: Answer, path: string) {
-  const within = (span: Span | undefined): boolean =>
-    span !== undefined && timeMs >= span.beganMs - CLOCK_SLACK_MS && timeMs <= span.endMs + CLOCK_SLACK_MS;
-  const key = keyOf(local, path);
-  return {
-    use: truth.uses.get(key)?.some((use) => timeMs <= use.timeMs + CLOCK_SLACK_MS) ?? false,
-    dial: opened && within(truth.dials.get(key)),
-    attempt: opened && within(truth.attempts.get(key)),
-  };
 }
 
 function tally(): { of: number; right: number } {

@@ -20,7 +20,7 @@ export interface Span {
   readonly endMs: number;
 }
 
-interface Dial extends Span {
+export interface Dial extends Span {
   readonly details: Details;
 }
 
@@ -33,8 +33,8 @@ export interface Truth {
   readonly uses: ReadonlyMap<string, readonly Use[]>;
   /** By path alone, for a connect that reached nobody. */
   readonly details: ReadonlyMap<string, readonly Details[]>;
-  /** By the caller's end: connects that succeeded, and those that the peer refused. */
-  readonly dials: ReadonlyMap<string, Dial>;
+  /** By the caller's end: connects that succeeded, and those that the peer refused. A request may get a port twice. */
+  readonly dials: ReadonlyMap<string, readonly Dial[]>;
   /** By the caller's end: connects that may have been given up, before or after the kernel began with them. */
   readonly attempts: ReadonlyMap<string, Span>;
 }
@@ -49,7 +49,7 @@ export function truthOf(requests: readonly DownstreamRequest[], dialLog: readonl
     push(uses, keyOf(request.peer, path), { timeMs: Date.parse(request.time), details: said });
     push(details, path, said);
   }
-  const dials = new Map<string, Dial>();
+  const dials = new Map<string, Dial[]>();
   const attempts = new Map<string, Span>();
   const attempted = new Map<string, { key: string; span: Span }[]>(); // by peer and path
   for (const record of dialLog) {
@@ -64,10 +64,10 @@ export function truthOf(requests: readonly DownstreamRequest[], dialLog: readonl
       attempts.set(key, open);
       push(attempted, keyOf(peer, path), { key, span: open });
       push(details, path, said);
-    } else if (local !== '') dials.set(key, { ...span, details: said });
+    } else if (local !== '') push(dials, key, { ...span, details: said });
     else if (error.includes('connection refused'))
       for (const { key, span } of attempted.get(keyOf(peer, path)) ?? [])
-        dials.set(key, { ...span, details: said });
+        push(dials, key, { ...span, details: said });
   }
   return { uses, details, dials, attempts };
 }
