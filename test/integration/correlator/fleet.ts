@@ -1,5 +1,5 @@
 // Three hosts that publish as capture does, and the truth about what they published.
-import { SOCKET_CLOSE, SOCKET_CONNECT, SOCKET_USE, VIA } from '../../../schemas/events.ts';
+import { FLAG, SOCKET_CLOSE, SOCKET_CONNECT, SOCKET_USE, VIA } from '../../../schemas/events.ts';
 import { eventSubject } from '../../../schemas/subjects.ts';
 import type { Outbound } from '../../../services/runtime/bus.ts';
 import { batchBytes, end, type Row, start } from '../../unit/correlator/batches.ts';
@@ -55,12 +55,12 @@ class Host {
     const timeNs = BASE_NS + BigInt(tick * DRAIN_MS) * 1_000_000n;
     const user: Row[] = [];
     this.kernel = [];
-    // Goroutines that outlive their request: new ones are still its doing, but not among the flows of its row; of one
-    // that had worked for it before nobody knows.
+    // Goroutines that outlive their request: what they do once is still its doing, but not among the flows of its row;
+    // of what they do over and over nobody knows.
     for (const request of this.stragglers) {
-      const isNew = request.id % 2 === 0;
-      const goid = isNew ? request.id + 1_000_000 : request.id;
-      this.socket(request.id, isNew ? request.path : 'request_ended', timeNs, { type: SOCKET_USE, goid });
+      const isOnce = request.id % 2 === 0;
+      const more = { type: SOCKET_USE, goid: request.id, flags: isOnce ? 0 : FLAG.inLoop };
+      this.socket(request.id, isOnce ? request.path : 'request_ended', timeNs, more);
     }
     this.stragglers = [];
     for (let i = 0; i < STARTS_PER_DRAIN && !last; i++) user.push(this.begin(tick, timeNs));
