@@ -1,9 +1,6 @@
 import { defineConfig } from 'vitest/config';
 import { SkipReporter } from './test/support/skip-reporter.ts';
 
-// Where the set-up unpacks what it does not install, and where Debian has servers.
-process.env.PATH += `:${import.meta.dirname}/build/tools/usr/sbin:/usr/sbin`;
-
 // Layers that need nothing but the sources run side by side, before the others. The rest share this machine's
 // kernel, processes and two cores, and some measure: one file at a time.
 const PURE_LAYERS = ['test/unit/**/*.test.ts', 'test/contract/**/*.test.ts'];

@@ -53,7 +53,7 @@ static __always_inline bool has_pointers(__u64 type)
 static __always_inline void sender_of(struct context *from, const struct go_binary *binary, __u64 g,
 				      __u64 frame_pointer, __u8 index)
 {
-	struct goroutine key = { .goid = goid_of(binary, g), .tgid = bpf_get_current_pid_tgid() >> 32 };
+	struct goroutine key = { .goid = goid_of(binary, g), .tgid = current_tgid() };
 	struct context *context = context_of(&key);
 
 	__builtin_memset(from, 0, sizeof(*from));
@@ -73,7 +73,7 @@ static __always_inline bool is_timer(const struct go_binary *binary, __u64 g)
 
 static __always_inline void put(__u64 slot, const struct context *from, bool tick)
 {
-	struct handover key = { .pointer = slot, .tgid = bpf_get_current_pid_tgid() >> 32 };
+	struct handover key = { .pointer = slot, .tgid = current_tgid() };
 
 	if (from->request_id || tick)
 		bpf_map_update_elem(&channel_slots, &key, from, BPF_ANY);
@@ -84,7 +84,7 @@ static __always_inline void put(__u64 slot, const struct context *from, bool tic
 /* False: a tick. */
 static __always_inline bool take_out(__u64 slot, struct context *from)
 {
-	struct handover key = { .pointer = slot, .tgid = bpf_get_current_pid_tgid() >> 32 };
+	struct handover key = { .pointer = slot, .tgid = current_tgid() };
 	struct context *found = bpf_map_lookup_elem(&channel_slots, &key);
 
 	__builtin_memset(from, 0, sizeof(*from));
@@ -116,7 +116,7 @@ static __noinline __u64 site_of(__u64 frame_pointer, bool in_select)
 			return SITE_UNREADABLE;
 		if (!frame.caller)
 			return depth << 56 | (site & ((1ULL << 56) - 1));
-		site = (site ^ frame.return_address) * 0x100000001b3; /* FNV-1a's prime */
+		site = (site ^ frame.return_address) * FNV_PRIME;
 		depth++;
 		frame_pointer = frame.caller;
 	}
@@ -164,7 +164,7 @@ struct receipt {
 /* A global function: the verifier walks it once, not at every call. */
 __noinline int receive(const struct receipt *value)
 {
-	struct goroutine key = { .tgid = bpf_get_current_pid_tgid() >> 32 };
+	struct goroutine key = { .tgid = current_tgid() };
 	const struct go_binary *binary;
 	struct context *context;
 	__u64 site, frame_pointer;

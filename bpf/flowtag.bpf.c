@@ -53,11 +53,6 @@ const struct contract {
 	enum hook hook;
 } *contract __attribute__((unused));
 
-static __always_inline __u32 current_tgid(void)
-{
-	return bpf_get_current_pid_tgid() >> 32;
-}
-
 static __always_inline struct goroutine goroutine_key(const struct go_binary *binary, __u64 g)
 {
 	return (struct goroutine){ .goid = goid_of(binary, g), .tgid = current_tgid() };

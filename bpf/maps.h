@@ -181,6 +181,11 @@ static __always_inline bool is_handed_over(const struct context *who)
 	return who->via == VIA_POOLED || who->via == VIA_DIAL;
 }
 
+static __always_inline __u32 current_tgid(void)
+{
+	return bpf_get_current_pid_tgid() >> 32;
+}
+
 static __always_inline __u64 new_id(void)
 {
 	return settings.first_id + __sync_fetch_and_add(&shared.ids_used, 1);

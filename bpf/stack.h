@@ -4,6 +4,8 @@
 #pragma once
 #include "go.h"
 
+#define FNV_PRIME 0x100000001b3 /* of FNV-1a, 64 bits */
+
 struct frame {
 	__u64 caller; /* frame pointer */
 	__u64 return_address;
@@ -31,7 +33,7 @@ __noinline __u64 record_stack(__u64 pc, __u64 frame_pointer, __u64 parent, __u32
 			break; /* below the first Go function, or C */
 		stack.offsets[i] = pc - code;
 		stack.count = i + 1;
-		id = (id ^ stack.offsets[i]) * 0x100000001b3; /* FNV-1a's prime */
+		id = (id ^ stack.offsets[i]) * FNV_PRIME;
 		if (!frame.caller || READ_USER(frame, frame.caller))
 			break;
 		pc = frame.return_address;

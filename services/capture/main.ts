@@ -5,7 +5,7 @@ import { nowNs } from '../runtime/clock.ts';
 import { startHeartbeat } from '../runtime/heartbeat.ts';
 import { startService } from '../runtime/lifecycle.ts';
 import type { Logger } from '../runtime/log.ts';
-import { HITS, HOOK } from './bpf/layout.gen.ts';
+import { HITS } from './bpf/layout.gen.ts';
 import { Callers } from './callers.ts';
 import { type CaptureOptions, captureOptions, queueBytes, ringBytes } from './config.ts';
 import { Discovery } from './discovery.ts';
@@ -13,6 +13,7 @@ import { Drain } from './drain.ts';
 import { type Executable, Executables } from './executables.ts';
 import { faultsOf, Losses } from './ledger.ts';
 import { Listeners } from './listeners.ts';
+import { byHook } from './probe-sites.ts';
 import { BPF_OBJECT, Probes } from './probes.ts';
 import { listProcesses, readBootId } from './proc.ts';
 import { repeat } from './repeat.ts';
@@ -165,11 +166,7 @@ function hitsOf(probes: Probes, executables: Executables): Record<string, number
   const totals = new Array<number>(HITS.size / 8).fill(0);
   for (const { index } of executables.list())
     for (const [hook, count] of probes.hits(index).entries()) totals[hook]! += count;
-  const named = Object.entries(HOOK).map(([name, hook]) => [
-    name.slice('HOOK_'.length).toLowerCase(),
-    totals[hook]!,
-  ]);
-  return Object.fromEntries(named.filter(([, count]) => count !== 0));
+  return Object.fromEntries(Object.entries(byHook(totals)).filter(([, count]) => count !== 0));
 }
 
 function withPrefix(prefix: string, counts: Readonly<Record<string, number>>): Record<string, number> {

@@ -48,3 +48,11 @@ export function sitesOf(
     cookies: sites.map(({ hook, guarded }) => BigInt(HOOKS[hook] | (index << 8) | (guarded ? GUARDED : 0))),
   };
 }
+
+/** Counts that are indexed by a hook's number, by its name. */
+export function byHook(counts: readonly number[]): Record<string, number> {
+  const entries = Object.entries(HOOK);
+  return Object.fromEntries(
+    entries.map(([name, hook]) => [name.slice('HOOK_'.length).toLowerCase(), counts[hook]!]),
+  );
+}

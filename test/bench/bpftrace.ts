@@ -1,11 +1,11 @@
 // The original two-probe script under bpftrace: the tool that flowtag is measured against.
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { execFile, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { endChild } from '../support/end-child.ts';
 import type { Tracer } from './tracer.ts';
 
 const run = promisify(execFile);
@@ -13,6 +13,7 @@ const TOOLS = resolve('build/tools');
 const UNPACKED = join(TOOLS, 'usr/bin/bpftrace');
 const PACKAGES = ['bpftrace', 'libbpfcc']; // its other libraries come with clang
 const ATTACH_MS = 60_000;
+const STOP_MS = 10_000;
 const ATTACHED = '__BPFTRACE_NOTIFY_PROBES_ATTACHED';
 // bpftrace reads tracepoint formats from tracefs. Mounted for it alone, where it is not there: gone with it.
 const WITH_TRACEFS =
@@ -69,7 +70,7 @@ export async function startSeed(bpftrace: Bpftrace, target: string): Promise<Tra
   const deadline = performance.now() + ATTACH_MS;
   while (!attached) {
     if (child.exitCode !== null || performance.now() > deadline) {
-      await end(child);
+      await endChild(child, STOP_MS);
       throw new Error(`bpftrace did not attach:\n${said}`);
     }
     await sleep(50);
@@ -82,17 +83,8 @@ export async function startSeed(bpftrace: Bpftrace, target: string): Promise<Tra
         throw new Error(`bpftrace printed ${printedLines} connections:\n${said}`);
       return { 'connections printed': printedLines };
     },
-    stop: () => end(child),
+    stop: () => endChild(child, STOP_MS),
   };
-}
-
-async function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const exited = once(child, 'exit');
-  child.kill('SIGTERM');
-  const timer = setTimeout(() => child.kill('SIGKILL'), 10_000);
-  await exited;
-  clearTimeout(timer);
 }
 
 async function unpack(): Promise<void> {

@@ -1,6 +1,5 @@
 // flowtag's capture daemon as a user runs it, the build in dist/, on a NATS server of the benchmark.
 import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { unpack } from '../../schemas/codec.ts';
@@ -9,10 +8,12 @@ import { statusSubject } from '../../schemas/subjects.ts';
 import { type Bus, connectBus } from '../../services/runtime/bus.ts';
 import { provisionStreams } from '../../services/runtime/bus-streams.ts';
 import { createLogger } from '../../services/runtime/log.ts';
+import { endChild } from '../support/end-child.ts';
 import { type NatsServer, startNatsServer } from '../support/nats-server.ts';
 import type { Tracer } from './tracer.ts';
 
 const READY_MS = 30_000;
+const STOP_MS = 15_000;
 const HEARTBEAT_MS = 12_000; // two of them
 const MAX_HITS = 100_000_000; // its budget would take the probes off at saturation
 const EVENT_BYTES = 64 << 20;
@@ -67,12 +68,7 @@ export class CaptureBus {
     };
     const end = async (): Promise<void> => {
       heartbeats.close();
-      if (child.exitCode !== null || child.signalCode !== null) return;
-      const exited = once(child, 'exit');
-      child.kill('SIGTERM');
-      const timer = setTimeout(() => child.kill('SIGKILL'), 15_000);
-      await exited;
-      clearTimeout(timer);
+      await endChild(child, STOP_MS);
     };
     const isProbing = (): boolean =>
       latest?.state === 'ready' && latest.notes.some((note) => note.startsWith(`probing ${target} `));

@@ -1,5 +1,5 @@
 // Probe hits per inbound request by hook, counted in the kernel while a known number of requests is served.
-import { HOOK } from '../../services/capture/bpf/layout.gen.ts';
+import { byHook } from '../../services/capture/probe-sites.ts';
 import { Capture } from '../support/capture.ts';
 import { drive } from './load.ts';
 import { type Hits, WORKLOADS } from './results.ts';
@@ -19,12 +19,7 @@ export async function countHits(twin: Twin): Promise<Hits> {
         before = capture.probes.hits(index);
       });
       const after = capture.probes.hits(index);
-      hits[workload] = Object.fromEntries(
-        Object.entries(HOOK).map(([name, hook]) => [
-          name.slice('HOOK_'.length).toLowerCase(),
-          (after[hook]! - before[hook]!) / PACE.requests,
-        ]),
-      );
+      hits[workload] = byHook(after.map((count, hook) => (count - before[hook]!) / PACE.requests));
     }
     return hits as Hits;
   } finally {

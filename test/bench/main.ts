@@ -32,8 +32,6 @@ async function main(argv: readonly string[]): Promise<number> {
     return 3;
   }
   const { plan, out, check } = options;
-  // nats-server is where Debian or the set-up put it: neither is on every PATH.
-  process.env.PATH += `:/usr/sbin:${process.cwd()}/build/tools/usr/sbin`;
   const interrupted = new AbortController();
   for (const name of ['SIGINT', 'SIGTERM'])
     process.once(name, () => interrupted.abort(new Error(`ended by ${name}: nothing was written`)));

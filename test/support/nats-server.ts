@@ -6,6 +6,7 @@ import { connect as connectTcp, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { findNatsServer } from '../../services/cli/installation.ts';
 
 export interface NatsServer {
   readonly url: string;
@@ -54,7 +55,7 @@ export async function freePort(): Promise<number> {
 }
 
 async function launch(dir: string, port: number): Promise<ChildProcess> {
-  const command = ['nats-server', '-a', '127.0.0.1', '-p', String(port), '-js', '-sd', dir];
+  const command = [findNatsServer(), '-a', '127.0.0.1', '-p', String(port), '-js', '-sd', dir];
   const child = spawn('setpriv', ['--pdeathsig', 'KILL', ...command], {
     stdio: ['ignore', 'ignore', 'pipe'],
   });

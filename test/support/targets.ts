@@ -1,13 +1,15 @@
 // The Go programs of test/targets as child processes that die with the test, and what the downstream saw.
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
+import { endChild } from './end-child.ts';
 
 const READY_MS = 10_000;
+const STOP_MS = 5_000;
 
 export interface Running {
   readonly pid: number;
@@ -104,7 +106,7 @@ export async function startProgram(path: string, args: readonly string[]): Promi
       Promise.reject(new Error(`${path} is not ready`)),
     ),
   ])) as [string];
-  return { ...(JSON.parse(line) as ReadyLine), pid: child.pid!, stop: () => stop(child) };
+  return { ...(JSON.parse(line) as ReadyLine), pid: child.pid!, stop: () => endChild(child, STOP_MS) };
 }
 
 export async function startDownstream(): Promise<Downstream> {
@@ -197,13 +199,4 @@ function logFile(name: string): string {
 async function readLog<T>(path: string): Promise<T[]> {
   const lines = (await readFile(path, 'utf8')).split('\n');
   return lines.filter((line) => line !== '').map((line) => JSON.parse(line) as T);
-}
-
-async function stop(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const exited = once(child, 'exit');
-  child.kill('SIGTERM');
-  const timer = setTimeout(() => child.kill('SIGKILL'), 5_000);
-  await exited;
-  clearTimeout(timer);
 }

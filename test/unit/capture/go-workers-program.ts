@@ -53,7 +53,7 @@ export const ROUNDS: Readonly<Record<string, 'channel' | 'loop' | 'once'>> = {
   'written to by the standard library': 'once', // which receives what it copies: its own frames are not examined
 };
 
-export async function writeReceivesProgram({ folder }: GoBuilds): Promise<void> {
+export async function writeWorkersProgram({ folder }: GoBuilds): Promise<void> {
   const files = {
     'go.mod': GO_MOD,
     'main.go': MAIN,

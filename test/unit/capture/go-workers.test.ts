@@ -9,13 +9,13 @@ import { Symbolizer } from '../../../services/capture/go/symbolizer.ts';
 import { findTextStart } from '../../../services/capture/go/text-start.ts';
 import { ALL_DOUBT, type Doubt, Workers } from '../../../services/capture/go/workers.ts';
 import { BUILD_TIMEOUT_MS, type GoBuilds, openGoBuilds } from './go-builds.ts';
-import { casesOf, ROUNDS, writeReceivesProgram } from './go-workers-program.ts';
+import { casesOf, ROUNDS, writeWorkersProgram } from './go-workers-program.ts';
 
 let go: GoBuilds;
 
 beforeAll(async () => {
   go = await openGoBuilds();
-  await writeReceivesProgram(go);
+  await writeWorkersProgram(go);
 }, BUILD_TIMEOUT_MS);
 afterAll(() => go.delete());
 
