@@ -53,8 +53,8 @@ static __always_inline bool has_pointers(__u64 type)
 static __always_inline void sender_of(struct context *from, const struct go_binary *binary, __u64 g,
 				      __u64 frame_pointer, __u8 index)
 {
-	struct goroutine key = { .goid = goid_of(binary, g), .tgid = current_tgid() };
-	struct context *context = context_of(&key);
+	struct goroutine sender = goroutine_at(binary, g);
+	struct context *context = context_of(&sender);
 
 	__builtin_memset(from, 0, sizeof(*from));
 	/* The transport's goroutines pass on connections and responses, no jobs. */
@@ -124,9 +124,9 @@ static __noinline __u64 site_of(__u64 frame_pointer, bool in_select)
 }
 
 /* Of a goroutine that a request started and that received another's value; false when the request has ended. */
-static __always_inline bool leave_living_request(struct context *context, __u32 tgid)
+static __always_inline bool leave_living_request(const struct go_binary *binary, struct context *context)
 {
-	struct goroutine origin = { .goid = context->origin, .tgid = tgid };
+	struct goroutine origin = goroutine_at(binary, context->origin);
 	__u64 request_id = context->request_id ?: context->site;
 	struct context *root = context_of(&origin);
 
@@ -137,7 +137,7 @@ static __always_inline bool leave_living_request(struct context *context, __u32 
 	return true;
 }
 
-static __always_inline void work_for(const struct goroutine *key, const struct context *from, __u64 site)
+static __always_inline void work_for(const struct goroutine *goroutine, const struct context *from, __u64 site)
 {
 	struct context job = { .via = VIA_CHANNEL, .site = site };
 
@@ -147,7 +147,7 @@ static __always_inline void work_for(const struct goroutine *key, const struct c
 		job.origin = from->origin;
 		job.depth = from->depth < 255 ? from->depth + 1 : 255;
 	}
-	set_context(key, &job);
+	set_context(goroutine, &job);
 }
 
 /* A value that reaches a goroutine. */
@@ -164,8 +164,8 @@ struct receipt {
 /* A global function: the verifier walks it once, not at every call. */
 __noinline int receive(const struct receipt *value)
 {
-	struct goroutine key = { .tgid = current_tgid() };
 	const struct go_binary *binary;
+	struct goroutine goroutine;
 	struct context *context;
 	__u64 site, frame_pointer;
 	bool is_worker, is_child;
@@ -177,8 +177,8 @@ __noinline int receive(const struct receipt *value)
 	binary = bpf_map_lookup_elem(&binaries, &index);
 	if (!binary)
 		return 0;
-	key.goid = goid_of(binary, value->g);
-	context = context_of(&key);
+	goroutine = goroutine_at(binary, value->g);
+	context = context_of(&goroutine);
 	is_worker = context && context->via == VIA_CHANNEL;
 	is_child = context && context->via == VIA_LINEAGE;
 	if (context ? !is_worker && !(is_child && value->job) : !(value->job && value->from.request_id))
@@ -194,8 +194,8 @@ __noinline int receive(const struct receipt *value)
 			context->request_id = 0;
 		return 0;
 	}
-	if (!is_child || !leave_living_request(context, key.tgid))
-		work_for(&key, &value->from, site);
+	if (!is_child || !leave_living_request(binary, context))
+		work_for(&goroutine, &value->from, site);
 	return 0;
 }
 

@@ -131,7 +131,6 @@ struct stack {
 /* Where Go keeps what the probes read; one per probed executable, by Go version (attach writes it). */
 struct go_binary {
 	__u32 goid; /* runtime.g */
-	__u32 parent_goid; /* runtime.g, 0 before Go 1.21 */
 	__u32 curg; /* runtime.m */
 	__s32 tls_g; /* of g, relative to the thread pointer */
 	__u32 url_path; /* net/url.URL */
@@ -147,6 +146,7 @@ struct go_binary {
 /* A probed process. */
 struct target {
 	__u64 context_lost_ns; /* when a context of it was last lost because a map was full; 0: never */
+	__u64 swept_ns; /* when what its dead goroutines left was last deleted */
 	__u32 binary; /* which entry of `binaries` */
 	__u32 _pad;
 };
@@ -179,7 +179,7 @@ enum hook {
 	HOOK_REQUEST_START = 1,
 	HOOK_REQUEST_END = 2,
 	HOOK_GOROUTINE_START = 3,
-	HOOK_GOROUTINE_EXIT = 4,
+	HOOK_SERVE_END = 4,
 	HOOK_ROUND_TRIP = 5,
 	HOOK_REQUEST_WRITE = 6,
 	HOOK_DIAL_QUEUED = 7,

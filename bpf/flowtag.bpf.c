@@ -6,9 +6,9 @@
  * request_read      uprobe  net/http.(*conn).serve <- readRequest the same, where ServeHTTP is inlined
  * goroutine_start   uprobe  runtime.newproc.func1 -> runqput      the child inherits the context
  * goroutine_created uprobe  runtime.newproc.func1 <- newproc1     the same, where runqput is inlined
- * goroutine_exit    uprobe  runtime.goexit1                       context gone; event when a request ends so
  * request_end       uprobe  net/http.(*response).finishRequest    context gone; event
  * response_close    uprobe  net/http.(*chunkWriter).close         the same, where finishRequest is inlined
+ * serve_end         uprobe  deferred function of (*conn).serve    the same, after a panic and the like; HTTP/2: runHandler
  * round_trip        uprobe  net/http.(*persistConn).roundTrip     leaves the context for the connection's writer
  * request_write     uprobe  net/http.(*Request).write             the writer takes it over
  * dial_queued       uprobe  net/http.(*Transport).queueForDial    leaves the context for the dialling goroutine
@@ -53,11 +53,6 @@ const struct contract {
 	enum hook hook;
 } *contract __attribute__((unused));
 
-static __always_inline struct goroutine goroutine_key(const struct go_binary *binary, __u64 g)
-{
-	return (struct goroutine){ .goid = goid_of(binary, g), .tgid = current_tgid() };
-}
-
 static __always_inline void remember_target(__u32 tgid, __u32 binary)
 {
 	struct target target = { .binary = binary };
@@ -94,15 +89,15 @@ static __always_inline void emit_end(__u64 request_id, __u64 goid, __u8 binary, 
 static __always_inline void request_start(struct pt_regs *ctx, const struct go_binary *binary, __u8 index,
 					  __u64 request)
 {
-	struct goroutine key = goroutine_key(binary, GO_G(ctx));
-	struct context context = { .request_id = new_id(), .origin = key.goid, .via = VIA_DIRECT };
+	struct goroutine goroutine = goroutine_at(binary, GO_G(ctx));
+	struct context context = { .request_id = new_id(), .origin = goroutine.place.g, .via = VIA_DIRECT };
 	__u64 url = 0, header = 0;
 	__u64 pid_tgid = bpf_get_current_pid_tgid();
 	struct request_start *start;
 	__u16 flags = 0;
 
-	remember_target(key.tgid, index);
-	if (!set_context(&key, &context))
+	remember_target(goroutine.place.tgid, index);
+	if (!set_context(&goroutine, &context))
 		flags |= FLAG_MAP_FULL;
 	start = bpf_ringbuf_reserve(&ring, sizeof(*start), 0);
 	if (!start) {
@@ -114,7 +109,7 @@ static __always_inline void request_start(struct pt_regs *ctx, const struct go_b
 	start->tid = pid_tgid;
 	start->request_id = context.request_id;
 	start->time_ns = bpf_ktime_get_ns();
-	start->goid = key.goid;
+	start->goid = goroutine.goid;
 	start->binary = index;
 	start->traceparent_len = 0;
 	start->query_len = 0;
@@ -135,33 +130,35 @@ static __always_inline void request_start(struct pt_regs *ctx, const struct go_b
 	count(COUNT_REQUEST_START);
 }
 
+/* `response`: the *response that has the status, or 0: it is `status`. */
 static __always_inline void request_end(struct pt_regs *ctx, const struct go_binary *binary, __u8 index,
-					__u64 response)
+					__s16 status, __u64 response)
 {
-	struct goroutine key = goroutine_key(binary, GO_G(ctx));
-	struct context *context = context_of(&key);
-	__u64 status = 0, request_id;
+	struct goroutine goroutine = goroutine_at(binary, GO_G(ctx));
+	struct context *context = context_of(&goroutine);
+	__u64 request_id, read = 0;
 
 	if (!context || context->via != VIA_DIRECT)
 		return;
 	request_id = context->request_id;
-	bpf_map_delete_elem(&contexts, &key);
-	READ_USER(status, response + binary->response_status);
-	emit_end(request_id, key.goid, index, status);
+	bpf_map_delete_elem(&contexts, &goroutine.place);
+	if (response && !READ_USER(read, response + binary->response_status))
+		status = read;
+	emit_end(request_id, goroutine.goid, index, status);
 }
 
 /* On g0, whose frame pointers lead on to the goroutine that executes the `go` statement. */
 static __always_inline void goroutine_start(struct pt_regs *ctx, const struct go_binary *binary, __u8 index,
 					    __u64 child)
 {
-	struct goroutine key = { .tgid = current_tgid() };
+	__u64 g = current_goroutine(binary, GO_G(ctx));
+	struct goroutine goroutine;
 	struct context *parent, inherited;
 
-	if (!binary->parent_goid)
-		key.goid = goid_of(binary, current_goroutine(binary, GO_G(ctx)));
-	else if (READ_USER(key.goid, child + binary->parent_goid))
-		count(COUNT_READ_FAULT_GOROUTINE);
-	parent = context_of(&key);
+	if (!g)
+		return; /* a timer */
+	goroutine = goroutine_at(binary, g);
+	parent = context_of(&goroutine);
 	if (!parent || !parent->request_id)
 		return;
 	inherited = *parent;
@@ -172,36 +169,21 @@ static __always_inline void goroutine_start(struct pt_regs *ctx, const struct go
 		inherited.via = VIA_LINEAGE;
 	if (inherited.depth < 255)
 		inherited.depth++;
-	key.goid = goid_of(binary, child);
-	set_context(&key, &inherited);
-}
-
-/* A request's own goroutine that exits without finishRequest: a panic, or an HTTP/2 stream (its normal end). */
-static __always_inline void goroutine_exit(struct pt_regs *ctx, const struct go_binary *binary, __u8 index)
-{
-	struct goroutine key = goroutine_key(binary, GO_G(ctx));
-	struct context *context = context_of(&key);
-	struct context gone;
-
-	if (!context)
-		return;
-	gone = *context;
-	bpf_map_delete_elem(&contexts, &key);
-	if (gone.via == VIA_DIRECT)
-		emit_end(gone.request_id, key.goid, index, -1);
+	goroutine = goroutine_at(binary, child);
+	set_context(&goroutine, &inherited);
 }
 
 /* The current goroutine's context, or that it has none, for the goroutine that will ask for `pointer`. */
 static __always_inline void hand_over(struct pt_regs *ctx, const struct go_binary *binary, __u8 index, __u64 pointer)
 {
-	struct goroutine key = goroutine_key(binary, GO_G(ctx));
-	struct handover to = { .pointer = pointer, .tgid = key.tgid };
-	struct context *context = context_of(&key);
+	struct goroutine goroutine = goroutine_at(binary, GO_G(ctx));
+	struct handover to = { .pointer = pointer, .tgid = goroutine.place.tgid };
+	struct context *context = context_of(&goroutine);
 	struct context handed = {};
 
 	if (context)
 		handed = *context;
-	handed.goid = key.goid;
+	handed.goid = goroutine.goid;
 	if (handed.request_id)
 		handed.stack = callers_of(ctx, handed.stack, index);
 	bpf_map_update_elem(&handovers, &to, &handed, BPF_ANY);
@@ -211,10 +193,10 @@ static __always_inline void hand_over(struct pt_regs *ctx, const struct go_binar
  * of a pooled connection works for one request after the other. */
 static __always_inline void take_over(struct pt_regs *ctx, const struct go_binary *binary, __u64 pointer, __u8 via)
 {
-	struct goroutine key = goroutine_key(binary, GO_G(ctx));
-	struct handover from = { .pointer = pointer, .tgid = key.tgid };
+	struct goroutine goroutine = goroutine_at(binary, GO_G(ctx));
+	struct handover from = { .pointer = pointer, .tgid = goroutine.place.tgid };
 	struct context *handed = bpf_map_lookup_elem(&handovers, &from);
-	struct context *current = context_of(&key);
+	struct context *current = context_of(&goroutine);
 	struct context taken = { .via = via };
 
 	/* No connection's writer, but Request.Write or a proxy's CONNECT. */
@@ -231,7 +213,7 @@ static __always_inline void take_over(struct pt_regs *ctx, const struct go_binar
 			return;
 		taken.unknown = FLAG_MAP_FULL;
 	}
-	set_context(&key, &taken);
+	set_context(&goroutine, &taken);
 }
 
 /* One program for all uprobes, so that one link attaches all sites of an executable at once. */
@@ -256,10 +238,10 @@ int on_uprobe(struct pt_regs *ctx)
 			request_start(ctx, binary, index, pointer);
 		break;
 	case HOOK_REQUEST_END: /* func (w *response) finishRequest() */
-		request_end(ctx, binary, index, GO_ARG1(ctx));
+		request_end(ctx, binary, index, 0, GO_ARG1(ctx));
 		break;
 	case HOOK_RESPONSE_CLOSE: /* func (cw *chunkWriter) close() */
-		request_end(ctx, binary, index, read_word(GO_ARG1(ctx) + CHUNK_WRITER_RESPONSE));
+		request_end(ctx, binary, index, 0, read_word(GO_ARG1(ctx) + CHUNK_WRITER_RESPONSE));
 		break;
 	case HOOK_GOROUTINE_START: /* call of func runqput(pp *p, gp *g, next bool) */
 		goroutine_start(ctx, binary, index, GO_ARG2(ctx));
@@ -267,8 +249,8 @@ int on_uprobe(struct pt_regs *ctx)
 	case HOOK_GOROUTINE_CREATED: /* after func newproc1(…) *g, or where it is complete */
 		goroutine_start(ctx, binary, index, GO_ARG1(ctx));
 		break;
-	case HOOK_GOROUTINE_EXIT:
-		goroutine_exit(ctx, binary, index);
+	case HOOK_SERVE_END: /* a request's own goroutine that has not been through finishRequest: a panic, or HTTP/2 */
+		request_end(ctx, binary, index, -1, 0);
 		break;
 	case HOOK_ROUND_TRIP: /* func (pc *persistConn) roundTrip(req *transportRequest) (resp *Response, err error) */
 		hand_over(ctx, binary, index, GO_ARG1(ctx));
@@ -335,7 +317,7 @@ int BPF_PROG(on_tcp_send, struct sock *sk)
  * Goroutine ids begin again in a new program, also under a pid that is used again: what is left of the old one
  * would attribute wrongly. A process that is killed or executes another program leaves all its contexts behind.
  */
-static long forget_context(void *map, const struct goroutine *key, struct context *context, __u32 *tgid)
+static long forget_context(void *map, const struct place *key, struct context *context, __u32 *tgid)
 {
 	if (key->tgid == *tgid)
 		bpf_map_delete_elem(map, key);

@@ -7,6 +7,9 @@
 #include "maps.h"
 
 #define G_M 48 /* runtime.g.m */
+#define STATUS_TO_GOID 8 /* runtime.g.atomicstatus, stackLock, goid */
+#define STATUS_DEAD 6 /* runtime._Gdead */
+#define STATUS_SCAN 0x1000 /* runtime._Gscan: the garbage collector has it in its hands */
 #define REQUEST_METHOD 0 /* net/http.Request */
 #define REQUEST_URL 16
 #define REQUEST_HEADER 56
@@ -51,18 +54,6 @@ static __always_inline __u64 current_goroutine(const struct go_binary *binary, _
 	if (READ_USER(m, g + G_M) || !m || READ_USER(curg, m + binary->curg))
 		return 0;
 	return curg;
-}
-
-/* Goroutine id of the current thread as seen from a kernel hook; 0 when it runs none. */
-static __always_inline __u64 goid_from_thread(const struct go_binary *binary)
-{
-	struct task_struct *task = (void *)bpf_get_current_task();
-	__u64 g = 0;
-
-	if (READ_USER(g, THREAD_POINTER(task) + (__s64)binary->tls_g) || !g)
-		return 0;
-	g = current_goroutine(binary, g);
-	return g ? goid_of(binary, g) : 0;
 }
 
 /* Copies a Go string of at most `max` bytes; returns its length there, sets a flag when cut or unreadable. */

@@ -38,18 +38,24 @@ struct {
 	__type(value, struct target);
 } targets SEC(".maps");
 
-/* Keyed by goroutine id, which Go never re-uses in a process, while it re-uses the goroutine structures. */
-struct goroutine {
-	__u64 goid;
+/* Go's structure of a goroutine, which it uses again for other goroutines. */
+struct place {
+	__u64 g;
 	__u32 tgid;
 	__u32 _pad;
 };
 
+struct goroutine {
+	struct place place;
+	__u64 goid; /* never used again in a process; 0: no goroutine, or one whose id could not be read */
+};
+
 struct context {
+	__u64 owner; /* goroutine id: what another goroutine finds in its place is void */
 	__u64 request_id; /* 0: for no request, whatever lineage would say */
 	__u64 stack; /* of the call or `go` statement that brought it here, key in `stacks` */
 	__u64 goid; /* pooled, dial: of the goroutine that made the call */
-	__u64 origin; /* goroutine id: the request's own */
+	__u64 origin; /* g of the request's own goroutine */
 	/* channel: where the worker takes its jobs. lineage, request_id 0: the request that it may still work for */
 	__u64 site;
 	__u8 via;
@@ -59,13 +65,15 @@ struct context {
 };
 
 /* The request that a goroutine works for. Inserted at request start, at goroutine start (inherited) and where one is
- * handed over, read by uprobes and socket hooks, deleted at request end, goroutine exit, process exit and exec. Full: the new context
- * is not stored and counted, and for a while the connections of that process that have none say `map_full`.
+ * handed over, read by uprobes and socket hooks, deleted at request end, process exit and exec. A goroutine that ends
+ * leaves its own behind, for the next one in its place to write over: no probe on each end, and the entries of a
+ * process are as many as its goroutines at their most. Full: the new context is not stored and counted, for a while
+ * the connections of that process that have none say `map_full`, and what its dead goroutines left is deleted.
  * Not an LRU map: its evictions cannot be seen, so they could be neither counted nor told. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 65536);
-	__type(key, struct goroutine);
+	__type(key, struct place);
 	__type(value, struct context);
 } contexts SEC(".maps");
 
@@ -149,36 +157,6 @@ static __always_inline void count(__u32 which)
 
 	if (value)
 		__sync_fetch_and_add(value, 1);
-}
-
-/* How long after a context was lost a missing one may be due to that. */
-#define CONTEXT_LOSS_NS (60ULL * 1000 * 1000 * 1000)
-
-/* Goroutine id 0: no goroutine, or one whose id could not be read. It has no context and gets none. */
-static __always_inline struct context *context_of(const struct goroutine *key)
-{
-	return key->goid ? bpf_map_lookup_elem(&contexts, key) : NULL;
-}
-
-static __always_inline bool set_context(const struct goroutine *key, const struct context *context)
-{
-	struct target *target;
-
-	if (!key->goid)
-		return false; /* counted where it could not be read */
-	if (!bpf_map_update_elem(&contexts, key, context, BPF_ANY))
-		return true;
-	count(COUNT_MAP_FULL);
-	target = bpf_map_lookup_elem(&targets, &key->tgid);
-	if (target)
-		target->context_lost_ns = bpf_ktime_get_ns();
-	return false;
-}
-
-/* Stack and goroutine are then those of the call, in another goroutine. */
-static __always_inline bool is_handed_over(const struct context *who)
-{
-	return who->via == VIA_POOLED || who->via == VIA_DIAL;
 }
 
 static __always_inline __u32 current_tgid(void)

@@ -4,10 +4,9 @@
 #include "stack.h"
 
 /* Who acts in the current thread; the stack is still that of the context. `target` is that of its process. */
-static __always_inline void identify(struct context *who, const struct target *target, struct task_struct *task,
-				     __u32 tgid)
+static __always_inline void identify(struct context *who, const struct target *target, struct task_struct *task)
 {
-	struct goroutine key = { .tgid = tgid };
+	struct goroutine goroutine;
 	__u32 index = target->binary;
 	struct go_binary *binary = bpf_map_lookup_elem(&binaries, &index);
 	struct context *context;
@@ -16,16 +15,16 @@ static __always_inline void identify(struct context *who, const struct target *t
 	/* An io_uring worker is a thread of the process, but runs none of its code. */
 	if (!binary || BPF_CORE_READ(task, flags) & PF_IO_WORKER)
 		return;
-	key.goid = goid_from_thread(binary);
+	goroutine = goroutine_of_thread(binary);
 	if (binary->not_instrumented) {
 		who->unknown = FLAG_NOT_INSTRUMENTED;
 		return;
 	}
-	context = context_of(&key);
+	context = context_of(&goroutine);
 	if (context)
 		*who = *context;
 	if (!is_handed_over(who))
-		who->goid = key.goid;
+		who->goid = goroutine.goid;
 }
 
 static __always_inline void add_stack(struct context *who, const struct target *target)
@@ -121,7 +120,7 @@ static __always_inline void connect_begins(struct sock *sk)
 		count(COUNT_MAP_FULL);
 		return;
 	}
-	identify(&connection->opener, target, task, tgid);
+	identify(&connection->opener, target, task);
 	add_stack(&connection->opener, target);
 	connection->user = connection->opener.request_id;
 	connection->cookie = bpf_get_socket_cookie(sk);
@@ -221,7 +220,7 @@ static __always_inline void sends(struct sock *sk)
 	}
 	if (!connection)
 		return;
-	identify(&who, target, task, tgid);
+	identify(&who, target, task);
 	fact.time_ns = bpf_ktime_get_ns();
 	fact.flags = flags_of(&who, target, fact.time_ns);
 	/* Handshakes and acknowledgements of the goroutines that opened it, or of none, are no use. */

@@ -2,7 +2,7 @@
 /* Call stacks by frame pointers, each kept once under a hash of its contents. Not bpf_get_stack: it misses the
  * caller of a function that has no frame yet. */
 #pragma once
-#include "go.h"
+#include "context.h"
 
 #define FNV_PRIME 0x100000001b3 /* of FNV-1a, 64 bits */
 

@@ -12,7 +12,6 @@ const OUTPUT = 'services/capture/go/offsets.gen.ts';
 /** In the table, by the names that it uses; of a field inside a field the sum. */
 const FIELDS: Readonly<Record<string, readonly string[]>> = {
   goid: ['runtime.g.goid'],
-  parentGoid: ['runtime.g.parentGoid'],
   curg: ['runtime.m.curg'],
   schedBp: ['runtime.g.sched', 'runtime.gobuf.bp'],
   hchanElemtype: ['runtime.hchan.elemtype'],
@@ -21,8 +20,6 @@ const FIELDS: Readonly<Record<string, readonly string[]>> = {
   urlRawQuery: ['net/url.URL.RawQuery'],
   responseStatus: ['net/http.response.status'],
 };
-/** Since Go 1.21; 0 says that there is none. */
-const MAY_BE_MISSING = 'runtime.g.parentGoid';
 const SWISS_MAP = 'internal/runtime/maps.Map.dirPtr';
 
 /** The same in all versions: by the name of a constant in bpf/go.h or bpf/channel.h. */
@@ -54,6 +51,7 @@ const MAPS: Readonly<Record<string, number>> = {
 };
 
 const RECVX = 'runtime.hchan.recvx';
+const STATUS = 'runtime.g.atomicstatus';
 
 type Offsets = Readonly<Record<string, number>>;
 
@@ -97,7 +95,7 @@ function readOffsets(minor: number): { goVersion: string; offsets: Offsets } {
   };
   const build = ['build', '-buildvcs=false', '-o', program, '.'];
   execFileSync(`${root}/bin/go`, build, { cwd: 'infra/go-offsets', env, stdio: ['ignore', 2, 2] });
-  const fields = [...Object.values(FIELDS).flat(), ...Object.values(CONSTANTS), ...Object.keys(MAPS), RECVX];
+  const fields = [...Object.values(FIELDS).flat(), ...Object.values(CONSTANTS), ...Object.keys(MAPS), RECVX, STATUS];
   return JSON.parse(execFileSync(program, fields, { encoding: 'utf8' }));
 }
 
@@ -105,12 +103,14 @@ function check(offsets: Offsets): string[] {
   const moved = (field: string, expected: number) =>
     offsets[field] === expected ? [] : [`${field} is at ${offsets[field] ?? 'no place'}, not at ${expected}`];
   const fields = Object.values(FIELDS).flat();
-  const missing = fields.filter((field) => !(field in offsets) && field !== MAY_BE_MISSING);
+  const missing = fields.filter((field) => !(field in offsets));
+  const status = offsets['runtime.g.goid']! - constantIn(headers, 'STATUS_TO_GOID');
   const recvx = offsets['runtime.hchan.elemtype']! + constantIn(headers, 'HCHAN_ELEMTYPE_TO_RECVX');
   return [
     ...missing.map((field) => `${field} is missing`),
     ...Object.entries(CONSTANTS).flatMap(([name, field]) => moved(field, constantIn(headers, name))),
     ...moved(RECVX, recvx),
+    ...moved(STATUS, status),
     ...Object.entries(MAPS).flatMap(([field, expected]) => (field in offsets ? moved(field, expected) : [])),
     ...('runtime.hmap.B' in offsets || SWISS_MAP in offsets ? [] : ['its maps are of an unknown kind']),
   ];

@@ -13,7 +13,7 @@ const HOOKS: Readonly<Record<Hook | ChannelHook, number>> = {
   response_close: HOOK.HOOK_RESPONSE_CLOSE,
   goroutine_start: HOOK.HOOK_GOROUTINE_START,
   goroutine_created: HOOK.HOOK_GOROUTINE_CREATED,
-  goroutine_exit: HOOK.HOOK_GOROUTINE_EXIT,
+  serve_end: HOOK.HOOK_SERVE_END,
   round_trip: HOOK.HOOK_ROUND_TRIP,
   request_write: HOOK.HOOK_REQUEST_WRITE,
   dial_queued: HOOK.HOOK_DIAL_QUEUED,

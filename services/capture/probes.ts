@@ -89,7 +89,6 @@ export class Probes {
   setBinary(index: number, offsets: GoOffsets, instrumented = true): void {
     const value = Buffer.alloc(GO_BINARY.size);
     value.writeUInt32LE(offsets.goid, GO_BINARY.goid);
-    value.writeUInt32LE(offsets.parentGoid, GO_BINARY.parent_goid);
     value.writeUInt32LE(offsets.curg, GO_BINARY.curg);
     value.writeInt32LE(offsets.tlsG, GO_BINARY.tls_g);
     value.writeUInt32LE(offsets.urlPath, GO_BINARY.url_path);

@@ -5,7 +5,6 @@ import { GO_LAYOUTS } from './offsets.gen.ts';
 
 export interface StructOffsets {
   readonly goid: number; // runtime.g
-  readonly parentGoid: number; // runtime.g; 0: this version has none
   readonly curg: number; // runtime.m
   readonly schedBp: number; // runtime.g.sched.bp: frame pointer of a parked goroutine
   readonly hchanElemtype: number; // runtime.hchan

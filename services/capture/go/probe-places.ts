@@ -67,15 +67,25 @@ export function atStackCheckOf(name: string, path: readonly string[], ownCallee?
     run(functions) {
       const fns = named(functions, name);
       if (fns.length === 0) return absent(name);
-      // Wrappers for assembly callers have the same name and no such check.
-      const places = fns.flatMap((fn) => {
-        const at = stackCheckBranch(fn);
-        return at === undefined ? [] : [{ ...placeAt(fn, at), guarded: true }];
-      });
-      if (places.length === 0) return missing(name, 'does not begin with the stack check of Go functions');
+      const places = stackChecksOf(fns);
+      if (places === undefined) return missing(name, NO_STACK_CHECK);
       const inliner = path.find((caller) => ownCallee !== undefined && calls(functions, caller, ownCallee));
       if (inliner !== undefined) return missing(name, `is inlined into ${inliner}`);
       return notReached(functions, name, path) ?? places;
+    },
+  };
+}
+
+/** On the stack check of `name`, a function that `by` defers: the compiler never inlines those. */
+export function atStackCheckOfDeferred(name: string, by: string): PlaceSearch {
+  return {
+    functionNames: [name, by],
+    where: `seen at ${name}`,
+    run(functions) {
+      const fns = named(functions, name);
+      if (fns.length === 0) return absent(name);
+      if (!named(functions, by).some(({ defers }) => defers)) return missing(by, 'does not defer');
+      return stackChecksOf(fns) ?? missing(name, NO_STACK_CHECK);
     },
   };
 }
@@ -134,6 +144,17 @@ export function atCreation(publish: string, create: string, creator: string): Pl
         : missing(create, `does not call ${publish} with a complete goroutine`);
     },
   };
+}
+
+const NO_STACK_CHECK = 'does not begin with the stack check of Go functions';
+
+/** Undefined when there is none; wrappers for assembly callers have the same name and no such check. */
+function stackChecksOf(fns: readonly GoFunction[]): readonly Place[] | undefined {
+  const places = fns.flatMap((fn) => {
+    const at = stackCheckBranch(fn);
+    return at === undefined ? [] : [{ ...placeAt(fn, at), guarded: true }];
+  });
+  return places.length > 0 ? places : undefined;
 }
 
 function isFound(place: { fn: GoFunction; at: number | undefined }): place is { fn: GoFunction; at: number } {

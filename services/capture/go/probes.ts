@@ -8,6 +8,7 @@ import {
   atReturnsOf,
   atReturnTo,
   atStackCheckOf,
+  atStackCheckOfDeferred,
   INLINED,
   isMissing,
   type Missing,
@@ -19,9 +20,9 @@ import type { GoFunctions } from './program.ts';
 export type Hook =
   | 'goroutine_start'
   | 'goroutine_created'
-  | 'goroutine_exit'
   | 'request_end'
   | 'response_close'
+  | 'serve_end'
   | 'round_trip'
   | 'request_write'
   | 'dial_queued'
@@ -105,6 +106,16 @@ const CREATE_GOROUTINE = 'runtime.newproc1';
 /** How HTTP/2 requests come to ServeHTTP: an interface calls the wrapper. */
 const HTTP2_PATH = ['net/http.(*initALPNRequest).ServeHTTP', 'net/http.initALPNRequest.ServeHTTP'];
 
+/**
+ * What runs an HTTP/2 request's goroutine: bundled in net/http until Go 1.26, in a package of its own since, or brought
+ * along by the program. Whichever deferred function is the first, it runs after the handler.
+ */
+const HTTP2_HANDLERS = [
+  'net/http.(*http2serverConn).runHandler',
+  'net/http/internal/http2.(*serverConn).runHandler',
+  'golang.org/x/net/http2.(*serverConn).runHandler',
+];
+
 interface Step {
   readonly hook: Hook;
   /** In order of preference: they tell the same, the later ones at a higher cost or by a detour. */
@@ -126,8 +137,6 @@ const STEPS: readonly Step[] = [
       ['goroutine_created', atReturnsOf(CREATE_GOROUTINE, [NEW_GOROUTINE])],
     ],
   },
-  // Every goroutine returns into goexit; it reaches goexit1 through a wrapper of the same name.
-  one('goroutine_exit', atStackCheckOf('runtime.goexit1', ['runtime.goexit'])),
   {
     hook: 'request_end',
     ways: [
@@ -135,6 +144,10 @@ const STEPS: readonly Step[] = [
       ['response_close', atStackCheckOf(CLOSE_RESPONSE, [SERVE_CONNECTION, FINISH_REQUEST])],
     ],
   },
+  ...[SERVE_CONNECTION, ...HTTP2_HANDLERS].map((name) => {
+    const step = one('serve_end', atStackCheckOfDeferred(`${name}.func1`, name));
+    return { ...step, need: 'where present' as const, loss: 'requests that end there seem to go on' };
+  }),
   client('round_trip', 'net/http.(*persistConn).roundTrip'),
   client('request_write', 'net/http.(*Request).write'),
   client('dial_queued', 'net/http.(*Transport).queueForDial'),

@@ -60,7 +60,7 @@ describe('an executable', () => {
     await attach('b');
     expect(kernel.sitesOf('/proc/1/b').cookies).toEqual([
       BigInt(HOOK.HOOK_GOROUTINE_START | (1 << 8)),
-      BigInt(HOOK.HOOK_GOROUTINE_EXIT | (1 << 8)),
+      BigInt(HOOK.HOOK_SERVE_END | (1 << 8)),
       BigInt(HOOK.HOOK_REQUEST_END | (1 << 8)),
       BigInt(HOOK.HOOK_REQUEST_START | (1 << 8) | (1 << 16)),
     ]);

@@ -52,7 +52,7 @@ export function goBinary(): GoBinary {
     channels: { sites: [], reason: '' },
     sites: [
       { ...site, hook: 'goroutine_start', fileOffset: 30n },
-      { ...site, hook: 'goroutine_exit', fileOffset: 10n },
+      { ...site, hook: 'serve_end', fileOffset: 10n },
       { ...site, hook: 'request_end', fileOffset: 20n },
       { ...site, hook: 'request_start', fileOffset: 40n, guarded: true },
     ],

@@ -11,8 +11,9 @@ import { BUILD_TIMEOUT_MS, type GoBuilds, openGoBuilds } from './go-builds.ts';
 const WITH_C = { CGO_ENABLED: '1', CC: 'clang' };
 const HOOKS = [
   'goroutine_start',
-  'goroutine_exit',
   'request_end',
+  'serve_end',
+  'serve_end',
   'round_trip',
   'request_write',
   'dial_queued',
@@ -150,8 +151,9 @@ async function expectedOffsets(path: string): Promise<number[]> {
   };
   return [
     await first('runtime.newproc.func1', /\tCALL runtime\.runqput\(SB\)/),
-    await first('runtime.goexit1', /\tJBE /),
     await first('net/http.(*response).finishRequest', /\tJBE /),
+    await first('net/http.(*conn).serve.func1', /\tJBE /),
+    await first('net/http.(*http2serverConn).runHandler.func1', /\tJBE /),
     await first('net/http.(*persistConn).roundTrip', /\tJBE /),
     await first('net/http.(*Request).write', /\tJBE /),
     await first('net/http.(*Transport).queueForDial', /\tJBE /),

@@ -4,21 +4,21 @@ import type { GoFunction } from '../../../services/capture/go/program.ts';
 import { findStatusOffset, STATUS_FUNCTION } from '../../../services/capture/go/status-offset.ts';
 
 describe('structOffsets', () => {
-  // goid, parentGoid, curg, RawQuery, status: from the debug data of programs built with these versions.
+  // goid, curg, RawQuery, status: from the debug data of programs built with these versions.
   it.each([
-    ['go1.18', 152, 0, 192, 96, 120, 'hmap'],
-    ['go1.19.8', 152, 0, 192, 96, 120, 'hmap'],
-    ['go1.21.13', 152, 272, 192, 96, 120, 'hmap'],
-    ['go1.22.12', 152, 272, 192, 96, 120, 'hmap'],
-    ['go1.23.5', 160, 280, 192, 96, 120, 'hmap'],
-    ['go1.24.4', 160, 280, 192, 96, 120, 'swiss'],
-    ['go1.24.4 X:noswissmap', 160, 280, 192, 96, 120, 'hmap'],
-    ['go1.24.4 X:aliastypeparams,noswissmap', 160, 280, 192, 96, 120, 'hmap'],
-    ['go1.25.12', 152, 272, 184, 96, 120, 'swiss'],
-    ['go1.26.10', 152, 280, 184, 88, 120, 'swiss'],
-    ['go1.27.3', 152, 280, 184, 88, 128, 'swiss'],
-  ])('%s', (version, goid, parentGoid, curg, urlRawQuery, responseStatus, headerMap) => {
-    const expected = { goid, parentGoid, curg, urlPath: 56, urlRawQuery, responseStatus, headerMap };
+    ['go1.18', 152, 192, 96, 120, 'hmap'],
+    ['go1.19.8', 152, 192, 96, 120, 'hmap'],
+    ['go1.21.13', 152, 192, 96, 120, 'hmap'],
+    ['go1.22.12', 152, 192, 96, 120, 'hmap'],
+    ['go1.23.5', 160, 192, 96, 120, 'hmap'],
+    ['go1.24.4', 160, 192, 96, 120, 'swiss'],
+    ['go1.24.4 X:noswissmap', 160, 192, 96, 120, 'hmap'],
+    ['go1.24.4 X:aliastypeparams,noswissmap', 160, 192, 96, 120, 'hmap'],
+    ['go1.25.12', 152, 184, 96, 120, 'swiss'],
+    ['go1.26.10', 152, 184, 88, 120, 'swiss'],
+    ['go1.27.3', 152, 184, 88, 128, 'swiss'],
+  ])('%s', (version, goid, curg, urlRawQuery, responseStatus, headerMap) => {
+    const expected = { goid, curg, urlPath: 56, urlRawQuery, responseStatus, headerMap };
     expect(structOffsets(version, false)).toMatchObject(expected);
   });
 

@@ -16,8 +16,9 @@ const FINISH = 'net/http.(*response).finishRequest';
 const NEWPROC = 'runtime.newproc.func1';
 const USUAL = [
   'goroutine_start',
-  'goroutine_exit',
   'request_end',
+  'serve_end',
+  'serve_end',
   'round_trip',
   'request_write',
   'dial_queued',
