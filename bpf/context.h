@@ -16,7 +16,7 @@ static __always_inline struct goroutine goroutine_at(const struct go_binary *bin
 /* The goroutine of the current thread as seen from a kernel hook; id 0 when it runs none. */
 static __always_inline struct goroutine goroutine_of_thread(const struct go_binary *binary)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
+	struct task_struct *task = bpf_get_current_task_btf();
 	struct goroutine none = {};
 	__u64 g = 0;
 
@@ -26,14 +26,15 @@ static __always_inline struct goroutine goroutine_of_thread(const struct go_bina
 	return g ? goroutine_at(binary, g) : none;
 }
 
+/* `present`: what is in its place. */
+static __always_inline struct context *owned_by(const struct goroutine *goroutine, struct context *present)
+{
+	return present && goroutine->goid && present->owner == goroutine->goid ? present : NULL;
+}
+
 static __always_inline struct context *context_of(const struct goroutine *goroutine)
 {
-	struct context *context;
-
-	if (!goroutine->goid)
-		return NULL;
-	context = bpf_map_lookup_elem(&contexts, &goroutine->place);
-	return context && context->owner == goroutine->goid ? context : NULL;
+	return owned_by(goroutine, bpf_map_lookup_elem(&contexts, &goroutine->place));
 }
 
 struct sweep {
@@ -55,16 +56,18 @@ static long drop_dead(void *map, const struct place *place, struct context *cont
 	return 0;
 }
 
-/* A process may delete what its dead goroutines left: their structures are in its memory. A goroutine that begins to
- * live meanwhile may lose its context; the loss is noted already. A global function: seldom run, verified once. */
-__noinline int context_is_lost(__u32 tgid)
+/*
+ * When the map is full: a process deletes what is void of its own, whose goroutines' structures are in its memory.
+ * A goroutine that gets a context at the same moment may lose it: hence the note even if there is room then. A global
+ * function: seldom run, verified once.
+ */
+__noinline int make_room(__u32 tgid)
 {
 	struct target *target = bpf_map_lookup_elem(&targets, &tgid);
 	struct sweep sweep = { .tgid = tgid };
 	const struct go_binary *binary;
 	__u64 now_ns = bpf_ktime_get_ns();
 
-	count(COUNT_MAP_FULL);
 	if (!target)
 		return 0;
 	target->context_lost_ns = now_ns;
@@ -78,22 +81,28 @@ __noinline int context_is_lost(__u32 tgid)
 }
 
 /* Only what runs on the goroutine, or starts it, sets its context: nobody else writes there at the same time. */
-static __always_inline bool set_context(const struct goroutine *goroutine, struct context *context)
+static __always_inline bool set_context_at(struct context *present, const struct goroutine *goroutine,
+					   struct context *context)
 {
-	struct context *present;
-
 	if (!goroutine->goid)
 		return false; /* counted where it could not be read */
 	context->owner = goroutine->goid;
-	present = bpf_map_lookup_elem(&contexts, &goroutine->place);
 	if (present) {
 		*present = *context;
 		return true;
 	}
 	if (!bpf_map_update_elem(&contexts, &goroutine->place, context, BPF_ANY))
 		return true;
-	context_is_lost(goroutine->place.tgid);
+	make_room(goroutine->place.tgid);
+	if (!bpf_map_update_elem(&contexts, &goroutine->place, context, BPF_ANY))
+		return true;
+	count(COUNT_MAP_FULL);
 	return false;
+}
+
+static __always_inline bool set_context(const struct goroutine *goroutine, struct context *context)
+{
+	return set_context_at(bpf_map_lookup_elem(&contexts, &goroutine->place), goroutine, context);
 }
 
 /* Stack and goroutine are then those of the call, in another goroutine. */

@@ -62,12 +62,13 @@ struct request_start {
 	__u8 peer_len;
 	__u8 traceparent_len;
 	__u8 _pad;
+	/* The short ones first: what is written then lies close together. */
 	char method[METHOD_MAX];
+	char traceparent[TRACEPARENT_MAX];
+	char peer[PEER_MAX];
+	char host[HOST_MAX];
 	char path[PATH_MAX_BYTES];
 	char query[QUERY_MAX_BYTES];
-	char host[HOST_MAX];
-	char peer[PEER_MAX];
-	char traceparent[TRACEPARENT_MAX];
 };
 
 struct request_end {
@@ -136,6 +137,7 @@ struct go_binary {
 	__u32 url_path; /* net/url.URL */
 	__u32 url_raw_query;
 	__u32 response_status; /* net/http.response */
+	__u32 max_conns_per_host; /* net/http.Transport */
 	__u32 swiss_map; /* http.Header is a Swiss map (Go 1.24 and later) */
 	__u32 hchan_elemtype; /* runtime.hchan */
 	__u32 sudog_is_select; /* runtime.sudog */

@@ -11,8 +11,8 @@
  * serve_end         uprobe  deferred function of (*conn).serve    the same, after a panic and the like; HTTP/2: runHandler
  * round_trip        uprobe  net/http.(*persistConn).roundTrip     leaves the context for the connection's writer
  * request_write     uprobe  net/http.(*Request).write             the writer takes it over
- * dial_queued       uprobe  net/http.(*Transport).queueForDial    leaves the context for the dialling goroutine
- * dial              uprobe  net/http.(*Transport).dialConnFor     which takes it over
+ * dial_queued       uprobe  net/http.(*Transport).queueForDial    where connections are limited: leaves it for the dialling one
+ * dial              uprobe  net/http.(*Transport).dialConnFor     the goroutine's context is now that of a dial
  * channel_*, select_* uprobe  runtime.{chansend,chanrecv,selectgo}  opt-in: a worker takes over with its job (channel.h)
  * on_socket_state   tp_btf  inet_sock_set_state                   connects, when decided, and closes; listeners
  * on_tcp_send       tp_btf  tcp_sendmsg_locked (Linux 6.16)       uses of connections by another request
@@ -90,14 +90,16 @@ static __always_inline void request_start(struct pt_regs *ctx, const struct go_b
 					  __u64 request)
 {
 	struct goroutine goroutine = goroutine_at(binary, GO_G(ctx));
+	struct context *present = bpf_map_lookup_elem(&contexts, &goroutine.place);
 	struct context context = { .request_id = new_id(), .origin = goroutine.place.g, .via = VIA_DIRECT };
-	__u64 url = 0, header = 0;
-	__u64 pid_tgid = bpf_get_current_pid_tgid();
+	struct http_request http;
+	__u64 pid_tgid = bpf_get_current_pid_tgid(), url;
 	struct request_start *start;
 	__u16 flags = 0;
 
-	remember_target(goroutine.place.tgid, index);
-	if (!set_context(&goroutine, &context))
+	if (!present) /* else this goroutine has served a request before */
+		remember_target(goroutine.place.tgid, index);
+	if (!set_context_at(present, &goroutine, &context))
 		flags |= FLAG_MAP_FULL;
 	start = bpf_ringbuf_reserve(&ring, sizeof(*start), 0);
 	if (!start) {
@@ -113,16 +115,19 @@ static __always_inline void request_start(struct pt_regs *ctx, const struct go_b
 	start->binary = index;
 	start->traceparent_len = 0;
 	start->query_len = 0;
-	if (READ_USER(url, request + REQUEST_URL) || READ_USER(header, request + REQUEST_HEADER))
+	if (READ_USER(http, request)) {
+		__builtin_memset(&http, 0, sizeof(http));
 		flags |= FLAG_READ_FAULT;
-	start->method_len = copy_string_at(start->method, METHOD_MAX, request + REQUEST_METHOD, &flags);
-	start->host_len = copy_string_at(start->host, HOST_MAX, request + REQUEST_HOST, &flags);
-	start->peer_len = copy_string_at(start->peer, PEER_MAX, request + REQUEST_REMOTE_ADDR, &flags);
+	}
+	start->method_len = copy_string(start->method, METHOD_MAX, STRING_OF(&http, REQUEST_METHOD), &flags);
+	start->host_len = copy_string(start->host, HOST_MAX, STRING_OF(&http, REQUEST_HOST), &flags);
+	start->peer_len = copy_string(start->peer, PEER_MAX, STRING_OF(&http, REQUEST_REMOTE_ADDR), &flags);
+	url = WORD_OF(&http, REQUEST_URL);
 	start->path_len = copy_path(start, url + binary->url_path, &flags);
 	if (settings.capture_query)
 		start->query_len =
 			copy_string_at(start->query, QUERY_MAX_BYTES, url + binary->url_raw_query, &flags);
-	read_traceparent(binary, start, header);
+	read_traceparent(binary, start, WORD_OF(&http, REQUEST_HEADER));
 	if (flags & FLAG_READ_FAULT)
 		count(COUNT_READ_FAULT_REQUEST);
 	start->flags = flags;
@@ -141,7 +146,7 @@ static __always_inline void request_end(struct pt_regs *ctx, const struct go_bin
 	if (!context || context->via != VIA_DIRECT)
 		return;
 	request_id = context->request_id;
-	bpf_map_delete_elem(&contexts, &goroutine.place);
+	context->owner = 0;
 	if (response && !READ_USER(read, response + binary->response_status))
 		status = read;
 	emit_end(request_id, goroutine.goid, index, status);
@@ -151,20 +156,22 @@ static __always_inline void request_end(struct pt_regs *ctx, const struct go_bin
 static __always_inline void goroutine_start(struct pt_regs *ctx, const struct go_binary *binary, __u8 index,
 					    __u64 child)
 {
-	__u64 g = current_goroutine(binary, GO_G(ctx));
-	struct goroutine goroutine;
+	struct goroutine goroutine = { .place = { .tgid = current_tgid() } };
 	struct context *parent, inherited;
 
-	if (!g)
-		return; /* a timer */
-	goroutine = goroutine_at(binary, g);
-	parent = context_of(&goroutine);
-	if (!parent || !parent->request_id)
+	goroutine.place.g = current_goroutine(binary, GO_G(ctx)); /* none: a timer */
+	parent = bpf_map_lookup_elem(&contexts, &goroutine.place);
+	if (!parent || !parent->owner || !parent->request_id)
+		return; /* before its id is read: most start for no request */
+	goroutine.goid = goid_of(binary, goroutine.place.g);
+	if (!owned_by(&goroutine, parent))
 		return;
 	inherited = *parent;
 	/* A goroutine of a dial goes on to belong to the call that asked for it. */
-	if (!is_handed_over(&inherited))
+	if (!is_handed_over(&inherited)) {
 		inherited.stack = record_stack(0, FRAME_POINTER(ctx), inherited.stack, index);
+		inherited.goid = goroutine.goid;
+	}
 	if (inherited.via != VIA_DIAL)
 		inherited.via = VIA_LINEAGE;
 	if (inherited.depth < 255)
@@ -179,14 +186,38 @@ static __always_inline void hand_over(struct pt_regs *ctx, const struct go_binar
 	struct goroutine goroutine = goroutine_at(binary, GO_G(ctx));
 	struct handover to = { .pointer = pointer, .tgid = goroutine.place.tgid };
 	struct context *context = context_of(&goroutine);
-	struct context handed = {};
+	struct context handed = {}, *before;
 
 	if (context)
 		handed = *context;
 	handed.goid = goroutine.goid;
 	if (handed.request_id)
 		handed.stack = callers_of(ctx, handed.stack, index);
+	before = bpf_map_lookup_elem(&handovers, &to);
+	if (before) {
+		handed.owner = 0;
+		*before = handed;
+		barrier(); /* the map may give its memory to another entry at any time: the owner last */
+		before->owner = pointer;
+		return;
+	}
+	handed.owner = pointer;
 	bpf_map_update_elem(&handovers, &to, &handed, BPF_ANY);
+}
+
+/* False when nothing was handed over; then `taken` is of no use. */
+static __always_inline bool take(struct context *taken, const struct handover *from)
+{
+	struct context *handed = bpf_map_lookup_elem(&handovers, from);
+
+	if (!handed || handed->owner != from->pointer)
+		return false;
+	*taken = *handed;
+	barrier();
+	if (handed->owner != from->pointer)
+		return false; /* another entry meanwhile */
+	handed->owner = 0;
+	return true;
 }
 
 /* Replaces whatever lineage gave: a dialling goroutine may have been started by another request's, and the writer
@@ -195,25 +226,47 @@ static __always_inline void take_over(struct pt_regs *ctx, const struct go_binar
 {
 	struct goroutine goroutine = goroutine_at(binary, GO_G(ctx));
 	struct handover from = { .pointer = pointer, .tgid = goroutine.place.tgid };
-	struct context *handed = bpf_map_lookup_elem(&handovers, &from);
-	struct context *current = context_of(&goroutine);
-	struct context taken = { .via = via };
+	struct context *present = bpf_map_lookup_elem(&contexts, &goroutine.place);
+	struct context *current = owned_by(&goroutine, present);
+	struct context taken;
 
 	/* No connection's writer, but Request.Write or a proxy's CONNECT. */
 	if (via == VIA_POOLED && current && (current->via == VIA_DIRECT || current->via == VIA_LINEAGE))
 		return;
-	if (handed) {
-		taken = *handed;
-		taken.via = via;
+	if (take(&taken, &from)) {
 		if (via == VIA_DIAL && taken.depth < 255)
 			taken.depth++;
-		bpf_map_delete_elem(&handovers, &from);
-	} else if (via == VIA_POOLED) {
-		if (!current || current->via != VIA_POOLED)
+	} else {
+		if (via == VIA_POOLED && (!current || current->via != VIA_POOLED))
 			return;
-		taken.unknown = FLAG_MAP_FULL;
+		__builtin_memset(&taken, 0, sizeof(taken));
+		taken.unknown = via == VIA_POOLED ? FLAG_MAP_FULL : 0;
 	}
-	set_context(&goroutine, &taken);
+	taken.via = via;
+	set_context_at(present, &goroutine, &taken);
+}
+
+/* Of a *net/http.Transport: whether a call may wait until another one's connection is gone, whose goroutine then
+ * starts the dial. */
+static __always_inline bool limits_connections(const struct go_binary *binary, __u64 transport)
+{
+	return (__s64)read_word(transport + binary->max_conns_per_host) > 0;
+}
+
+/* Without a limit, the goroutine that makes the call starts the one that dials. */
+static __always_inline void dial(struct pt_regs *ctx, const struct go_binary *binary)
+{
+	struct goroutine goroutine;
+	struct context *context;
+
+	if (limits_connections(binary, GO_ARG1(ctx))) {
+		take_over(ctx, binary, GO_ARG2(ctx), VIA_DIAL);
+		return;
+	}
+	goroutine = goroutine_at(binary, GO_G(ctx));
+	context = context_of(&goroutine);
+	if (context)
+		context->via = VIA_DIAL;
 }
 
 /* One program for all uprobes, so that one link attaches all sites of an executable at once. */
@@ -260,10 +313,11 @@ int on_uprobe(struct pt_regs *ctx)
 		take_over(ctx, binary, read_word(GO_ARG3(ctx) + BUFIO_WRITER_WR + 8), VIA_POOLED);
 		break;
 	case HOOK_DIAL_QUEUED: /* func (t *Transport) queueForDial(w *wantConn) */
-		hand_over(ctx, binary, index, GO_ARG2(ctx));
+		if (limits_connections(binary, GO_ARG1(ctx)))
+			hand_over(ctx, binary, index, GO_ARG2(ctx));
 		break;
 	case HOOK_DIAL: /* func (t *Transport) dialConnFor(w *wantConn) */
-		take_over(ctx, binary, GO_ARG2(ctx), VIA_DIAL);
+		dial(ctx, binary);
 		break;
 	case HOOK_CHANNEL_PUT: /* call of func typedmemmove(typ *abi.Type, dst, src unsafe.Pointer) */
 		channel_put(ctx, binary, index);

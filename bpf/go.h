@@ -24,6 +24,13 @@ struct go_string {
 	__u64 length;
 };
 
+/* As much of a net/http.Request as is of use: one read, because each costs as much as all these bytes. */
+struct http_request {
+	__u64 words[(REQUEST_REMOTE_ADDR + sizeof(struct go_string)) / 8];
+};
+#define WORD_OF(request, offset) ((request)->words[(offset) / 8])
+#define STRING_OF(request, offset) ((const struct go_string *)&WORD_OF(request, offset))
+
 /* 0, or negative when the memory is unreadable. */
 #define READ_USER(destination, address) \
 	bpf_probe_read_user(&(destination), sizeof(destination), (void *)(address))

@@ -31,4 +31,4 @@ struct pt_regs {
 #define FRAME_POINTER(ctx) ((ctx)->bp)
 #define STACK_TOP(ctx) ((ctx)->sp)
 
-#define THREAD_POINTER(task) BPF_CORE_READ(task, thread.fsbase)
+#define THREAD_POINTER(task) ((task)->thread.fsbase)

@@ -51,10 +51,10 @@ struct goroutine {
 };
 
 struct context {
-	__u64 owner; /* goroutine id: what another goroutine finds in its place is void */
+	__u64 owner; /* goroutine id: void for another goroutine in its place. Handed over: the pointer. 0: void */
 	__u64 request_id; /* 0: for no request, whatever lineage would say */
 	__u64 stack; /* of the call or `go` statement that brought it here, key in `stacks` */
-	__u64 goid; /* pooled, dial: of the goroutine that made the call */
+	__u64 goid; /* pooled, dial: of the goroutine that made the call; lineage: that started this one */
 	__u64 origin; /* g of the request's own goroutine */
 	/* channel: where the worker takes its jobs. lineage, request_id 0: the request that it may still work for */
 	__u64 site;
@@ -65,10 +65,11 @@ struct context {
 };
 
 /* The request that a goroutine works for. Inserted at request start, at goroutine start (inherited) and where one is
- * handed over, read by uprobes and socket hooks, deleted at request end, process exit and exec. A goroutine that ends
- * leaves its own behind, for the next one in its place to write over: no probe on each end, and the entries of a
- * process are as many as its goroutines at their most. Full: the new context is not stored and counted, for a while
- * the connections of that process that have none say `map_full`, and what its dead goroutines left is deleted.
+ * handed over, read by uprobes and socket hooks, void from request end on. A goroutine that ends leaves its
+ * entry behind, for the next one in its place to write over: no probe on each end, and the entries of a process are
+ * as many as its goroutines at their most. Deleted at process exit and exec, and when the map is full: those of the
+ * inserting process that are void. For a while the connections of that process that have none say `map_full` then;
+ * a context that finds no room all the same is not stored, and counted.
  * Not an LRU map: its evictions cannot be seen, so they could be neither counted nor told. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -78,9 +79,9 @@ struct {
 } contexts SEC(".maps");
 
 /* What one goroutine leaves for another: at roundTrip for the one that writes the request, at queueForDial for
- * the one that dials. Inserted by the former, deleted by the latter; what is never taken (cancelled
- * requests) has to be pushed out, hence LRU. One that was pushed out too early leaves the writer with
- * `unknown`, never with the request before. */
+ * the one that dials. Inserted by the former and written over for the next request on that connection; void once
+ * the latter has taken it. Connections go away and requests are cancelled: what is not used again has to be pushed
+ * out, hence LRU. One that was pushed out too early leaves the writer with `unknown`, never with the request before. */
 struct handover {
 	__u64 pointer; /* of the net/http.persistConn, of the wantConn */
 	__u32 tgid;

@@ -13,7 +13,7 @@ static __always_inline void identify(struct context *who, const struct target *t
 
 	__builtin_memset(who, 0, sizeof(*who));
 	/* An io_uring worker is a thread of the process, but runs none of its code. */
-	if (!binary || BPF_CORE_READ(task, flags) & PF_IO_WORKER)
+	if (!binary || task->flags & PF_IO_WORKER)
 		return;
 	goroutine = goroutine_of_thread(binary);
 	if (binary->not_instrumented) {
@@ -42,23 +42,23 @@ static __always_inline __u16 flags_of(const struct context *who, const struct ta
 	return 0;
 }
 
+/* The socket comes from a tracepoint: most fields are read directly, without a call each. */
 static __always_inline void copy_addresses(struct socket_event *event, struct sock *sk)
 {
 	struct sock_common *common = &sk->__sk_common;
 
-	event->family = BPF_CORE_READ(common, skc_family);
+	event->family = common->skc_family;
 	event->local_port = __builtin_bswap16(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
-	event->peer_port = __builtin_bswap16(BPF_CORE_READ(common, skc_dport));
+	event->peer_port = __builtin_bswap16(common->skc_dport);
 	if (event->family == AF_INET6) {
 		BPF_CORE_READ_INTO(&event->local_address, common, skc_v6_rcv_saddr.in6_u.u6_addr8);
 		BPF_CORE_READ_INTO(&event->peer_address, common, skc_v6_daddr.in6_u.u6_addr8);
 	} else {
-		BPF_CORE_READ_INTO((__u32 *)event->local_address, common, skc_rcv_saddr);
-		BPF_CORE_READ_INTO((__u32 *)event->peer_address, common, skc_daddr);
+		*(__u32 *)event->local_address = common->skc_rcv_saddr;
+		*(__u32 *)event->peer_address = common->skc_daddr;
 	}
 }
 
-/* The socket comes from a tracepoint: its fields are read directly, without a call each. */
 static __always_inline __u32 netns_of(struct sock *sk)
 {
 	return sk->__sk_common.skc_net.net->ns.inum;
@@ -107,7 +107,7 @@ static __always_inline void emit(struct sock *sk, const struct connection *conne
 /* In the thread that connects; the port may not be bound yet. What comes of it is told when it is decided. */
 static __always_inline void connect_begins(struct sock *sk)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
+	struct task_struct *task = bpf_get_current_task_btf();
 	__u64 pid_tgid = bpf_get_current_pid_tgid();
 	__u32 tgid = pid_tgid >> 32;
 	struct target *target = bpf_map_lookup_elem(&targets, &tgid);
@@ -202,7 +202,7 @@ static __always_inline struct connection *older_connection(struct sock *sk, __u3
 /* In the thread that sends. */
 static __always_inline void sends(struct sock *sk)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
+	struct task_struct *task = bpf_get_current_task_btf();
 	__u64 pid_tgid = bpf_get_current_pid_tgid();
 	__u32 tgid = pid_tgid >> 32;
 	struct target *target = bpf_map_lookup_elem(&targets, &tgid);

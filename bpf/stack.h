@@ -18,8 +18,7 @@ struct frame {
  */
 __noinline __u64 record_stack(__u64 pc, __u64 frame_pointer, __u64 parent, __u32 binary)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
-	__u64 code = BPF_CORE_READ(task, mm, start_code);
+	__u64 code = bpf_get_current_task_btf()->mm->start_code;
 	__u64 id = parent ^ ((__u64)binary << 32);
 	struct stack stack = { .parent = parent };
 	struct frame frame = { .caller = frame_pointer };

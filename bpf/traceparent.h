@@ -2,14 +2,15 @@
 /*
  * Finds the W3C `Traceparent` value in a net/http.Header (map[string][]string), in both layouts:
  * buckets (runtime/map.go, up to Go 1.23) and Swiss tables (internal/runtime/maps, from Go 1.24).
- * Slots are read one by one: a bucket may reach into a heap page that was never touched, and reading
- * it whole would then fail.
+ * Keys are read several at once, and one by one where that fails: a bucket may reach into a heap page
+ * that was never touched.
  */
 #pragma once
 #include "go.h"
 
 #define SLOTS 8 /* in a bucket, in a group */
 #define MAX_GROUPS 16 /* 128 headers */
+#define HMAP_FLAGS 8 /* runtime.hmap.flags; B, noverflow, hash0, buckets, oldbuckets follow */
 #define BUCKET_KEYS 8
 #define BUCKET_VALUES (BUCKET_KEYS + SLOTS * 16)
 #define BUCKET_OVERFLOW (BUCKET_VALUES + SLOTS * 24)
@@ -29,51 +30,94 @@ static __always_inline bool is_traceparent(const struct go_string *key)
 	       *(__u32 *)(name + 8) == 0x00746e65 /* "ent" */;
 }
 
-/* One bucket or group; 1 when the header was there. Global, so that the verifier checks it once and not
- * for every way that leads here. */
-__noinline int search_slots(struct request_start *request, __u64 slots, __u32 swiss)
-{
-	__u64 control = 0;
+/* Slots are taken half by half. In a group, values are between the keys. */
+#define HALF (SLOTS / 2)
+#define STRIDE(swiss) ((swiss) ? GROUP_SLOT_SIZE : sizeof(struct go_string))
+#define VALUES_AT(swiss, i) ((swiss) ? GROUP_SLOTS + (i) * GROUP_SLOT_SIZE + 16 : BUCKET_VALUES + (i) * 24)
+#define KEYS_SIZE(swiss) ((HALF - 1) * STRIDE(swiss) + sizeof(struct go_string))
 
-	if (!request || READ_USER(control, slots))
-		return 0;
-	for (int i = 0; i < SLOTS; i++) {
-		__u8 hash = control >> (8 * i);
-		__u64 key_at = swiss ? slots + GROUP_SLOTS + i * GROUP_SLOT_SIZE : slots + BUCKET_KEYS + i * 16;
-		__u64 value_at = swiss ? key_at + 16 : slots + BUCKET_VALUES + i * 24;
+/* Both layouts: what the control word says of each slot, then the slots. */
+struct slots {
+	__u64 control;
+	char keys[KEYS_SIZE(true)];
+};
+
+static __always_inline bool search_half(struct request_start *request, __u64 address, const struct slots *slots,
+					bool at_once, int first, const bool swiss)
+{
+	for (int i = 0; i < HALF; i++) {
+		__u8 hash = slots->control >> (8 * (first + i));
 		struct go_string key = {};
 		__u64 values = 0;
 		__u16 ignored = 0;
 
 		if (swiss ? hash & 0x80 : hash < MIN_TOP_HASH)
 			continue;
-		if (READ_USER(key, key_at) || !is_traceparent(&key) || READ_USER(values, value_at))
+		if (at_once)
+			key = *(struct go_string *)(slots->keys + i * STRIDE(swiss));
+		else
+			READ_USER(key, address + sizeof(slots->control) + (first + i) * STRIDE(swiss));
+		if (!is_traceparent(&key) || READ_USER(values, address + VALUES_AT(swiss, first + i)))
 			continue;
 		request->traceparent_len = copy_string_at(request->traceparent, TRACEPARENT_MAX, values, &ignored);
-		return 1;
+		return true;
 	}
-	return 0;
+	return false;
+}
+
+/* One bucket or group. */
+static __always_inline int search_slots(struct request_start *request, __u64 address, const bool swiss)
+{
+	struct slots slots;
+	__u64 second = address + sizeof(slots.control) + HALF * STRIDE(swiss);
+	bool at_once = !bpf_probe_read_user(&slots, sizeof(slots.control) + KEYS_SIZE(swiss), (void *)address);
+
+	if (!request || (!at_once && READ_USER(slots.control, address)))
+		return 0;
+	if (search_half(request, address, &slots, at_once, 0, swiss))
+		return 1;
+	/* Slots are filled in order: these are often empty. */
+	if (swiss ? (slots.control >> 32 & 0x80808080) == 0x80808080 : !(slots.control >> 32))
+		return 0;
+	at_once = !bpf_probe_read_user(slots.keys, KEYS_SIZE(swiss), (void *)second);
+	return search_half(request, address, &slots, at_once, HALF, swiss);
+}
+
+/* 1 when the header was there. Global, so that the verifier checks them once and not for every way that leads here. */
+__noinline int search_bucket(struct request_start *request, __u64 bucket)
+{
+	return search_slots(request, bucket, false);
+}
+
+__noinline int search_group(struct request_start *request, __u64 group)
+{
+	return search_slots(request, group, true);
 }
 
 static __always_inline void search_buckets(struct request_start *request, __u64 map)
 {
-	__u64 buckets[2] = {}; /* current, and old while the map grows */
-	__u8 log2 = 0;
+	struct {
+		__u8 flags, log2;
+		__u16 overflows; /* how many; exact for so few buckets */
+		__u32 seed;
+		__u64 buckets[2]; /* current, and old while the map grows */
+	} hmap;
 	__u32 n;
 
-	if (READ_USER(log2, map + 9) || READ_USER(buckets, map + 16))
+	if (READ_USER(hmap, map + HMAP_FLAGS))
 		return;
-	n = 1u << (log2 & 15);
+	n = 1u << (hmap.log2 & 15);
 	for (int which = 0; which < 2; which++, n >>= 1) {
 		for (__u32 i = 0; i < MAX_GROUPS; i++) {
-			__u64 bucket = buckets[which] + BUCKET_SIZE * (__u64)i, overflow = 0;
+			__u64 bucket = hmap.buckets[which] + BUCKET_SIZE * (__u64)i, overflow = 0;
 
-			if (i >= n || !buckets[which])
+			if (i >= n || !hmap.buckets[which])
 				break;
-			if (search_slots(request, bucket, 0))
+			if (search_bucket(request, bucket))
 				return;
-			READ_USER(overflow, bucket + BUCKET_OVERFLOW);
-			if (overflow && search_slots(request, overflow, 0))
+			if (hmap.overflows || which)
+				READ_USER(overflow, bucket + BUCKET_OVERFLOW);
+			if (overflow && search_bucket(request, overflow))
 				return;
 		}
 	}
@@ -89,7 +133,7 @@ static __always_inline void search_groups(struct request_start *request, __u64 m
 	if (READ_USER(directory, map + 16) || !directory.data)
 		return;
 	if (!directory.tables) {
-		search_slots(request, directory.data, 1);
+		search_group(request, directory.data);
 		return;
 	}
 	for (__u32 t = 0; t < 2 && t < directory.tables; t++) {
@@ -98,7 +142,7 @@ static __always_inline void search_groups(struct request_start *request, __u64 m
 		if (READ_USER(table, directory.data + 8 * t) || READ_USER(groups, table + 16))
 			return;
 		for (__u32 i = 0; i < MAX_GROUPS && i <= groups[1]; i++)
-			if (search_slots(request, groups[0] + GROUP_SIZE * (__u64)i, 1))
+			if (search_group(request, groups[0] + GROUP_SIZE * (__u64)i))
 				return;
 	}
 }

@@ -19,6 +19,7 @@ const FIELDS: Readonly<Record<string, readonly string[]>> = {
   urlPath: ['net/url.URL.Path'],
   urlRawQuery: ['net/url.URL.RawQuery'],
   responseStatus: ['net/http.response.status'],
+  maxConnsPerHost: ['net/http.Transport.MaxConnsPerHost'],
 };
 const SWISS_MAP = 'internal/runtime/maps.Map.dirPtr';
 
@@ -40,7 +41,9 @@ const CONSTANTS = {
 } as const;
 /** Read by bpf/traceparent.h, one or the other. */
 const MAPS: Readonly<Record<string, number>> = {
+  'runtime.hmap.flags': 8,
   'runtime.hmap.B': 9,
+  'runtime.hmap.noverflow': 10,
   'runtime.hmap.buckets': 16,
   'runtime.hmap.oldbuckets': 24,
   [SWISS_MAP]: 16,
@@ -95,7 +98,13 @@ function readOffsets(minor: number): { goVersion: string; offsets: Offsets } {
   };
   const build = ['build', '-buildvcs=false', '-o', program, '.'];
   execFileSync(`${root}/bin/go`, build, { cwd: 'infra/go-offsets', env, stdio: ['ignore', 2, 2] });
-  const fields = [...Object.values(FIELDS).flat(), ...Object.values(CONSTANTS), ...Object.keys(MAPS), RECVX, STATUS];
+  const fields = [
+    ...Object.values(FIELDS).flat(),
+    ...Object.values(CONSTANTS),
+    ...Object.keys(MAPS),
+    RECVX,
+    STATUS,
+  ];
   return JSON.parse(execFileSync(program, fields, { encoding: 'utf8' }));
 }
 

@@ -94,6 +94,7 @@ export class Probes {
     value.writeUInt32LE(offsets.urlPath, GO_BINARY.url_path);
     value.writeUInt32LE(offsets.urlRawQuery, GO_BINARY.url_raw_query);
     value.writeUInt32LE(offsets.responseStatus, GO_BINARY.response_status);
+    value.writeUInt32LE(offsets.maxConnsPerHost, GO_BINARY.max_conns_per_host);
     value.writeUInt32LE(offsets.headerMap === 'swiss' ? 1 : 0, GO_BINARY.swiss_map);
     value.writeUInt32LE(offsets.hchanElemtype, GO_BINARY.hchan_elemtype);
     value.writeUInt32LE(offsets.sudogIsSelect, GO_BINARY.sudog_is_select);

@@ -13,6 +13,7 @@ import {
 } from '../support/targets.ts';
 
 const ECONNREFUSED = 111;
+const SWEEP_EVERY_MS = 1_000; // SWEEP_EVERY_NS in bpf/context.h
 let downstream: Downstream;
 let cases: Cases;
 let capture: Capture;
@@ -183,4 +184,17 @@ test('when a context is lost because the map is full, the use says so', async ()
   const lost = capture.uses.filter(({ requestId }) => requestId === 0);
   expect(lost.length).toBeGreaterThan(0);
   for (const use of lost) expect(use.flags).toBe(FLAG.mapFull);
+});
+
+test('when the map was full of goroutines that are gone, there is room for the next ones', async () => {
+  cases = await startCases(downstream);
+  capture = await Capture.open({ maxContexts: 64 });
+  await capture.attach(targetPath('cases'), cases.pid);
+  await Promise.all(Array.from({ length: 300 }, (_, i) => get(`/slow/burst-${i}`)));
+  await new Promise((done) => setTimeout(done, SWEEP_EVERY_MS));
+  for (let i = 0; i < 5; i++) {
+    await get(`/fresh/later-${i}`);
+    const request = await ended(`/fresh/later-${i}`);
+    expect(of(capture.connects, request)).toHaveLength(1);
+  }
 });

@@ -3,12 +3,12 @@ import type { GoLayout } from './offsets.ts';
 
 /** By minor, ascending; offsets in bytes, for linux/amd64. */
 export const GO_LAYOUTS: readonly GoLayout[] = [
-  { goVersion: 'go1.19.8', minor: 19, goid: 152, curg: 192, schedBp: 104, hchanElemtype: 32, sudogIsSelect: 52, urlPath: 56, urlRawQuery: 96, responseStatus: 120, headerMap: 'hmap' },
-  { goVersion: 'go1.21.13', minor: 21, goid: 152, curg: 192, schedBp: 104, hchanElemtype: 32, sudogIsSelect: 52, urlPath: 56, urlRawQuery: 96, responseStatus: 120, headerMap: 'hmap' },
-  { goVersion: 'go1.22.12', minor: 22, goid: 152, curg: 192, schedBp: 104, hchanElemtype: 32, sudogIsSelect: 52, urlPath: 56, urlRawQuery: 96, responseStatus: 120, headerMap: 'hmap' },
-  { goVersion: 'go1.23.5', minor: 23, goid: 160, curg: 192, schedBp: 104, hchanElemtype: 40, sudogIsSelect: 52, urlPath: 56, urlRawQuery: 96, responseStatus: 120, headerMap: 'hmap' },
-  { goVersion: 'go1.24.4', minor: 24, goid: 160, curg: 192, schedBp: 104, hchanElemtype: 40, sudogIsSelect: 52, urlPath: 56, urlRawQuery: 96, responseStatus: 120, headerMap: 'swiss' },
-  { goVersion: 'go1.25.12', minor: 25, goid: 152, curg: 184, schedBp: 96, hchanElemtype: 40, sudogIsSelect: 52, urlPath: 56, urlRawQuery: 96, responseStatus: 120, headerMap: 'swiss' },
-  { goVersion: 'go1.26.10', minor: 26, goid: 152, curg: 184, schedBp: 96, hchanElemtype: 40, sudogIsSelect: 60, urlPath: 56, urlRawQuery: 88, responseStatus: 120, headerMap: 'swiss' },
-  { goVersion: 'go1.27.3', minor: 27, goid: 152, curg: 184, schedBp: 96, hchanElemtype: 40, sudogIsSelect: 60, urlPath: 56, urlRawQuery: 88, responseStatus: 128, headerMap: 'swiss' },
+  { goVersion: 'go1.19.8', minor: 19, goid: 152, curg: 192, schedBp: 104, hchanElemtype: 32, sudogIsSelect: 52, urlPath: 56, urlRawQuery: 96, responseStatus: 120, maxConnsPerHost: 192, headerMap: 'hmap' },
+  { goVersion: 'go1.21.13', minor: 21, goid: 152, curg: 192, schedBp: 104, hchanElemtype: 32, sudogIsSelect: 52, urlPath: 56, urlRawQuery: 96, responseStatus: 120, maxConnsPerHost: 200, headerMap: 'hmap' },
+  { goVersion: 'go1.22.12', minor: 22, goid: 152, curg: 192, schedBp: 104, hchanElemtype: 32, sudogIsSelect: 52, urlPath: 56, urlRawQuery: 96, responseStatus: 120, maxConnsPerHost: 200, headerMap: 'hmap' },
+  { goVersion: 'go1.23.5', minor: 23, goid: 160, curg: 192, schedBp: 104, hchanElemtype: 40, sudogIsSelect: 52, urlPath: 56, urlRawQuery: 96, responseStatus: 120, maxConnsPerHost: 256, headerMap: 'hmap' },
+  { goVersion: 'go1.24.4', minor: 24, goid: 160, curg: 192, schedBp: 104, hchanElemtype: 40, sudogIsSelect: 52, urlPath: 56, urlRawQuery: 96, responseStatus: 120, maxConnsPerHost: 256, headerMap: 'swiss' },
+  { goVersion: 'go1.25.12', minor: 25, goid: 152, curg: 184, schedBp: 96, hchanElemtype: 40, sudogIsSelect: 52, urlPath: 56, urlRawQuery: 96, responseStatus: 120, maxConnsPerHost: 256, headerMap: 'swiss' },
+  { goVersion: 'go1.26.10', minor: 26, goid: 152, curg: 184, schedBp: 96, hchanElemtype: 40, sudogIsSelect: 60, urlPath: 56, urlRawQuery: 88, responseStatus: 120, maxConnsPerHost: 256, headerMap: 'swiss' },
+  { goVersion: 'go1.27.3', minor: 27, goid: 152, curg: 184, schedBp: 96, hchanElemtype: 40, sudogIsSelect: 60, urlPath: 56, urlRawQuery: 88, responseStatus: 128, maxConnsPerHost: 256, headerMap: 'swiss' },
 ];

@@ -12,6 +12,7 @@ export interface StructOffsets {
   readonly urlPath: number; // net/url.URL
   readonly urlRawQuery: number; // net/url.URL
   readonly responseStatus: number; // net/http.response
+  readonly maxConnsPerHost: number; // net/http.Transport
   readonly headerMap: 'hmap' | 'swiss'; // how a map is built
 }
 
