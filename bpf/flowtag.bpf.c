@@ -139,17 +139,18 @@ static __always_inline void request_start(struct pt_regs *ctx, const struct go_b
 static __always_inline void request_end(struct pt_regs *ctx, const struct go_binary *binary, __u8 index,
 					__s16 status, __u64 response)
 {
-	struct goroutine goroutine = goroutine_at(binary, GO_G(ctx));
-	struct context *context = context_of(&goroutine);
-	__u64 request_id, read = 0;
+	struct place place = { .g = GO_G(ctx), .tgid = current_tgid() };
+	/* Whose request that is need not be asked: were it that of a goroutine before, it would be over, too. */
+	struct context *context = bpf_map_lookup_elem(&contexts, &place);
+	__u64 goid, read = 0;
 
-	if (!context || context->via != VIA_DIRECT)
+	if (!context || !context->owner || context->via != VIA_DIRECT)
 		return;
-	request_id = context->request_id;
+	goid = context->owner;
 	context->owner = 0;
 	if (response && !READ_USER(read, response + binary->response_status))
 		status = read;
-	emit_end(request_id, goroutine.goid, index, status);
+	emit_end(context->request_id, goid, index, status);
 }
 
 /* On g0, whose frame pointers lead on to the goroutine that executes the `go` statement. */

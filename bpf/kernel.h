@@ -70,6 +70,7 @@ struct sock {
 	struct sock_common __sk_common;
 	__u16 sk_protocol;
 	int sk_err;
+	__u32 sk_max_ack_backlog; /* of listen(); an accepted socket has its listener's */
 };
 
 struct inet_sock { /* begins with the struct sock */

@@ -173,8 +173,12 @@ static __always_inline void listens(struct sock *sk)
 /* A socket that we did not see connecting: an inbound one, unless nobody has listened on its port. */
 static __always_inline bool is_outbound(struct sock *sk)
 {
-	struct listener key = { .netns = netns_of(sk), .port = sk->__sk_common.skc_num };
+	struct listener key;
 
+	/* Most that is sent is a response: not worth a look-up. */
+	if (sk->sk_max_ack_backlog)
+		return false;
+	key = (struct listener){ .netns = netns_of(sk), .port = sk->__sk_common.skc_num };
 	if (shared.listeners_full || bpf_map_lookup_elem(&listeners, &key))
 		return false;
 	key.port = 0;
