@@ -95,6 +95,27 @@ static __always_inline bool take_out(__u64 slot, struct context *from)
 	return from->request_id != 0;
 }
 
+/* Puts one in and takes the other out, without room for both on the stack. False: a tick comes out. */
+static __always_inline bool exchange(__u64 slot, struct context *context)
+{
+	struct handover key = { .pointer = slot, .tgid = current_tgid() };
+	__u64 *found = bpf_map_lookup_elem(&channel_slots, &key), *words = (__u64 *)context, word;
+
+	if (!found) {
+		put(slot, context, false);
+		__builtin_memset(context, 0, sizeof(*context));
+		return true;
+	}
+	for (__u32 i = 0; i < sizeof(*context) / sizeof(word); i++) {
+		word = found[i];
+		found[i] = words[i];
+		words[i] = word;
+	}
+	if (!((struct context *)found)->request_id)
+		bpf_map_delete_elem(&channel_slots, &key);
+	return context->request_id != 0;
+}
+
 /*
  * Where a goroutine receives: a hash of the calls that led there from its first function, and in the top byte how many
  * functions these are. `frame_pointer`: of selectgo, or of chanrecv, whose caller is a wrapper (chanrecv1).
@@ -249,7 +270,6 @@ static __always_inline void channel_receive(struct pt_regs *ctx, const struct go
 		.in_select = in_select,
 	};
 	__u64 channel = GO_ARG1(ctx), sender = read_word(GO_ARG2(ctx) + SUDOG_G), slot;
-	struct context last;
 	__u16 size = 0;
 
 	if (has_pointers(read_word(channel + binary->hchan_elemtype))) {
@@ -259,9 +279,7 @@ static __always_inline void channel_receive(struct pt_regs *ctx, const struct go
 			READ_USER(size, channel + HCHAN_ELEMENT_SIZE);
 			slot = read_word(channel + HCHAN_BUFFER) +
 			       size * read_word(channel + binary->hchan_elemtype + HCHAN_ELEMTYPE_TO_RECVX);
-			last = value.from;
-			value.job = take_out(slot, &value.from);
-			put(slot, &last, false);
+			value.job = exchange(slot, &value.from);
 		}
 	}
 	receive(&value);

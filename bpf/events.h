@@ -68,7 +68,7 @@ struct request_start {
 	char peer[PEER_MAX];
 	char host[HOST_MAX];
 	char path[PATH_MAX_BYTES];
-	char query[QUERY_MAX_BYTES];
+	char query[QUERY_MAX_BYTES]; /* last, where it is seldom written */
 };
 
 struct request_end {

@@ -14,8 +14,8 @@
  * dial_queued       uprobe  net/http.(*Transport).queueForDial    where connections are limited: leaves it for the dialling one
  * dial              uprobe  net/http.(*Transport).dialConnFor     the goroutine's context is now that of a dial
  * channel_*, select_* uprobe  runtime.{chansend,chanrecv,selectgo}  opt-in: a worker takes over with its job (channel.h)
- * on_socket_state   tp_btf  inet_sock_set_state                   connects, when decided, and closes; listeners
- * on_tcp_send       tp_btf  tcp_sendmsg_locked (Linux 6.16)       uses of connections by another request
+ * *_state, *_listen inet_sock_set_state, tcp_set_state            connects, when decided, and closes; listeners
+ * *_send            tcp_sendmsg_locked                            uses of connections by another request
  * process_end       tp_btf  sched_process_exit, sched_process_exec  no longer a target; its contexts are gone
  *
  * Needs Linux 5.15 (bpf_task_pt_regs), BTF. Sites and costs: README.md.
@@ -92,8 +92,8 @@ static __always_inline void request_start(struct pt_regs *ctx, const struct go_b
 	struct goroutine goroutine = goroutine_at(binary, GO_G(ctx));
 	struct context *present = bpf_map_lookup_elem(&contexts, &goroutine.place);
 	struct context context = { .request_id = new_id(), .origin = goroutine.place.g, .via = VIA_DIRECT };
-	struct http_request http;
-	__u64 pid_tgid = bpf_get_current_pid_tgid(), url;
+	struct http_request *http;
+	__u64 pid_tgid = bpf_get_current_pid_tgid(), url, header;
 	struct request_start *start;
 	__u16 flags = 0;
 
@@ -115,19 +115,21 @@ static __always_inline void request_start(struct pt_regs *ctx, const struct go_b
 	start->binary = index;
 	start->traceparent_len = 0;
 	start->query_len = 0;
-	if (READ_USER(http, request)) {
-		__builtin_memset(&http, 0, sizeof(http));
+	http = (void *)start->query; /* before the query gets there: the stack has no room for it */
+	if (READ_USER(*http, request)) {
+		__builtin_memset(http, 0, sizeof(*http));
 		flags |= FLAG_READ_FAULT;
 	}
-	start->method_len = copy_string(start->method, METHOD_MAX, STRING_OF(&http, REQUEST_METHOD), &flags);
-	start->host_len = copy_string(start->host, HOST_MAX, STRING_OF(&http, REQUEST_HOST), &flags);
-	start->peer_len = copy_string(start->peer, PEER_MAX, STRING_OF(&http, REQUEST_REMOTE_ADDR), &flags);
-	url = WORD_OF(&http, REQUEST_URL);
+	start->method_len = copy_string(start->method, METHOD_MAX, STRING_OF(http, REQUEST_METHOD), &flags);
+	start->host_len = copy_string(start->host, HOST_MAX, STRING_OF(http, REQUEST_HOST), &flags);
+	start->peer_len = copy_string(start->peer, PEER_MAX, STRING_OF(http, REQUEST_REMOTE_ADDR), &flags);
+	url = WORD_OF(http, REQUEST_URL);
+	header = WORD_OF(http, REQUEST_HEADER);
 	start->path_len = copy_path(start, url + binary->url_path, &flags);
 	if (settings.capture_query)
 		start->query_len =
 			copy_string_at(start->query, QUERY_MAX_BYTES, url + binary->url_raw_query, &flags);
-	read_traceparent(binary, start, WORD_OF(&http, REQUEST_HEADER));
+	read_traceparent(binary, start, header);
 	if (flags & FLAG_READ_FAULT)
 		count(COUNT_READ_FAULT_REQUEST);
 	start->flags = flags;
@@ -338,33 +340,64 @@ int on_uprobe(struct pt_regs *ctx)
 	return 0;
 }
 
-SEC("tp_btf/inet_sock_set_state")
-int BPF_PROG(on_socket_state, struct sock *sk, int from, int to)
-{
-	struct connection *connection;
+/* Three ways to the same socket facts; the daemon loads one of them, the first that the kernel lets it have. */
 
-	if (sk->sk_protocol != IPPROTO_TCP || from == to)
-		return 0;
-	if (to == TCP_LISTEN)
-		listens(sk);
-	else if (to == TCP_SYN_SENT)
-		connect_begins(sk);
-	else if (to == TCP_ESTABLISHED || to == TCP_CLOSE) {
-		connection = bpf_sk_storage_get(&connections, sk, NULL, 0);
-		if (!connection)
-			return 0;
-		if (to == TCP_CLOSE && !connection->opening)
-			closed(sk, connection);
-		else if (connection->opening) /* closed without an error: the program gave up waiting */
-			connect_decided(sk, connection, to == TCP_ESTABLISHED ? 0 : sk->sk_err ?: ECANCELED);
-	}
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(tp_state, struct sock *sk, int from, int to)
+{
+	changes_state(sk, from, to, true);
 	return 0;
 }
 
 SEC("tp_btf/tcp_sendmsg_locked")
-int BPF_PROG(on_tcp_send, struct sock *sk)
+int BPF_PROG(tp_send, struct sock *sk)
 {
-	sends(sk);
+	sends(sk, true);
+	return 0;
+}
+
+SEC("fentry/tcp_set_state")
+int BPF_PROG(fentry_state, struct sock *sk, int to)
+{
+	changes_state(sk, sk->__sk_common.skc_state, to, true);
+	return 0;
+}
+
+/* It alone does not come by tcp_set_state. */
+SEC("fentry/inet_csk_listen_start")
+int BPF_PROG(fentry_listen, struct sock *sk)
+{
+	changes_state(sk, TCP_CLOSE, TCP_LISTEN, true);
+	return 0;
+}
+
+SEC("fentry/tcp_sendmsg_locked")
+int BPF_PROG(fentry_send, struct sock *sk)
+{
+	sends(sk, true);
+	return 0;
+}
+
+SEC("kprobe/tcp_set_state")
+int kprobe_state(struct pt_regs *ctx)
+{
+	struct sock *sk = (void *)KERNEL_ARG1(ctx);
+
+	changes_state(sk, BPF_CORE_READ(sk, __sk_common.skc_state), KERNEL_ARG2(ctx), false);
+	return 0;
+}
+
+SEC("kprobe/inet_csk_listen_start")
+int kprobe_listen(struct pt_regs *ctx)
+{
+	changes_state((void *)KERNEL_ARG1(ctx), TCP_CLOSE, TCP_LISTEN, false);
+	return 0;
+}
+
+SEC("kprobe/tcp_sendmsg_locked")
+int kprobe_send(struct pt_regs *ctx)
+{
+	sends((void *)KERNEL_ARG1(ctx), false);
 	return 0;
 }
 

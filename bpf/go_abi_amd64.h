@@ -18,6 +18,10 @@ struct pt_regs {
 #define GO_ARG3(ctx) ((ctx)->cx)
 #define GO_ARG4(ctx) ((ctx)->di)
 
+/* In a kprobe on a function's entry: the System V ABI. */
+#define KERNEL_ARG1(ctx) ((ctx)->di)
+#define KERNEL_ARG2(ctx) ((ctx)->si)
+
 /*
  * The probe sits on the `jbe` of the function's stack check. When carry or zero is set the branch is
  * about to be taken: the stack grows and the function starts again, which would count it twice.

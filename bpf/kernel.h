@@ -14,6 +14,7 @@
 #define IPPROTO_TCP 6
 #define TCP_ESTABLISHED 1
 #define TCP_SYN_SENT 2
+#define TCP_SYN_RECV 3
 #define TCP_CLOSE 7
 #define TCP_LISTEN 10
 #define ECANCELED 125
@@ -55,8 +56,13 @@ struct in6_addr {
 	} in6_u;
 };
 
+typedef struct {
+	__s64 counter;
+} atomic64_t;
+
 struct sock_common {
 	unsigned short skc_family;
+	unsigned char skc_state;
 	__u16 skc_num; /* local port, host order; 0 again when the socket closes */
 	__be16 skc_dport;
 	__be32 skc_daddr;
@@ -64,6 +70,7 @@ struct sock_common {
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
 	possible_net_t skc_net;
+	atomic64_t skc_cookie; /* 0: nobody has asked for it yet */
 };
 
 struct sock {

@@ -117,6 +117,15 @@ struct {
 	__type(value, struct connection);
 } connections SEC(".maps");
 
+/* The same where a socket is only an address (kprobes). Deleted when the socket closes. Full: counted, the connection
+ * stays unseen. The daemon makes it small where it is not used. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__type(key, __u64);
+	__type(value, struct connection);
+} connections_by_address SEC(".maps");
+
 /* Tells inbound connections that are older than capture from outbound ones. Inserted when a socket begins to
  * listen, and by the daemon from /proc/<pid>/net/tcp; never deleted, because accepted connections outlive their
  * listener. Full: flagged in `shared`. */

@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause) */
-/* What becomes of a TCP socket, and the context of the goroutine that acts on it. The same bodies serve every backend. */
+/*
+ * What becomes of a TCP socket, and the context of the goroutine that acts on it. The same bodies serve every backend:
+ * to tracepoints and fentry a socket is typed, its fields are read directly and things are kept in it; to a kprobe it is
+ * an address. `typed` is constant, so that each program contains one of the two.
+ */
 #pragma once
 #include "stack.h"
+
+#define SK_READ(field) (typed ? sk->field : BPF_CORE_READ(sk, field))
 
 /* Who acts in the current thread; the stack is still that of the context. `target` is that of its process. */
 static __always_inline void identify(struct context *who, const struct target *target, struct task_struct *task)
@@ -42,26 +48,63 @@ static __always_inline __u16 flags_of(const struct context *who, const struct ta
 	return 0;
 }
 
-/* The socket comes from a tracepoint: most fields are read directly, without a call each. */
-static __always_inline void copy_addresses(struct socket_event *event, struct sock *sk)
+static __always_inline void copy_addresses(struct socket_event *event, struct sock *sk, const bool typed)
 {
-	struct sock_common *common = &sk->__sk_common;
-
-	event->family = common->skc_family;
+	event->family = SK_READ(__sk_common.skc_family);
 	event->local_port = __builtin_bswap16(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
-	event->peer_port = __builtin_bswap16(common->skc_dport);
+	event->peer_port = __builtin_bswap16(SK_READ(__sk_common.skc_dport));
 	if (event->family == AF_INET6) {
-		BPF_CORE_READ_INTO(&event->local_address, common, skc_v6_rcv_saddr.in6_u.u6_addr8);
-		BPF_CORE_READ_INTO(&event->peer_address, common, skc_v6_daddr.in6_u.u6_addr8);
+		BPF_CORE_READ_INTO(&event->local_address, sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr8);
+		BPF_CORE_READ_INTO(&event->peer_address, sk, __sk_common.skc_v6_daddr.in6_u.u6_addr8);
 	} else {
-		*(__u32 *)event->local_address = common->skc_rcv_saddr;
-		*(__u32 *)event->peer_address = common->skc_daddr;
+		*(__u32 *)event->local_address = SK_READ(__sk_common.skc_rcv_saddr);
+		*(__u32 *)event->peer_address = SK_READ(__sk_common.skc_daddr);
 	}
 }
 
-static __always_inline __u32 netns_of(struct sock *sk)
+static __always_inline __u32 netns_of(struct sock *sk, const bool typed)
 {
-	return sk->__sk_common.skc_net.net->ns.inum;
+	return typed ? sk->__sk_common.skc_net.net->ns.inum : BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+}
+
+/* The kernel's socket cookie, as `ss -e` shows it; where it has none yet and cannot be asked to make one, our own. */
+static __always_inline __u64 cookie_of(struct sock *sk, const bool typed)
+{
+	return typed ? bpf_get_socket_cookie(sk) : BPF_CORE_READ(sk, __sk_common.skc_cookie.counter) ?: new_id();
+}
+
+static __always_inline struct connection *connection_of(struct sock *sk, const bool typed)
+{
+	__u64 address = (__u64)sk;
+
+	return typed ? bpf_sk_storage_get(&connections, sk, NULL, 0) :
+		       bpf_map_lookup_elem(&connections_by_address, &address);
+}
+
+static const struct connection NO_CONNECTION; /* too large for the stack */
+
+static __always_inline struct connection *new_connection(struct sock *sk, const bool typed)
+{
+	struct connection *connection;
+	__u64 address = (__u64)sk;
+
+	if (typed) {
+		connection = bpf_sk_storage_get(&connections, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	} else {
+		bpf_map_update_elem(&connections_by_address, &address, &NO_CONNECTION, BPF_ANY);
+		connection = bpf_map_lookup_elem(&connections_by_address, &address);
+	}
+	if (!connection)
+		count(COUNT_MAP_FULL);
+	return connection;
+}
+
+static __always_inline void forget_connection(struct sock *sk, const bool typed)
+{
+	__u64 address = (__u64)sk;
+
+	if (!typed)
+		bpf_map_delete_elem(&connections_by_address, &address);
 }
 
 struct fact {
@@ -74,7 +117,7 @@ struct fact {
 
 /* `connection`: names the process that opened the socket. */
 static __always_inline void emit(struct sock *sk, const struct connection *connection, const struct context *who,
-				 const struct fact *fact)
+				 const struct fact *fact, const bool typed)
 {
 	struct socket_event *event = bpf_ringbuf_reserve(&ring, sizeof(*event), 0);
 
@@ -93,19 +136,19 @@ static __always_inline void emit(struct sock *sk, const struct connection *conne
 	event->cookie = connection->cookie;
 	event->duration_ns = fact->duration_ns;
 	event->stack = who->stack;
-	event->netns = netns_of(sk);
+	event->netns = netns_of(sk, typed);
 	event->flags = fact->flags;
 	event->error = fact->error;
 	event->via = who->via;
 	event->depth = who->depth;
 	event->binary = connection->binary;
-	copy_addresses(event, sk);
+	copy_addresses(event, sk, typed);
 	bpf_ringbuf_submit(event, wake_flags());
 	count(COUNT_SOCKET);
 }
 
 /* In the thread that connects; the port may not be bound yet. What comes of it is told when it is decided. */
-static __always_inline void connect_begins(struct sock *sk)
+static __always_inline void connect_begins(struct sock *sk, const bool typed)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	__u64 pid_tgid = bpf_get_current_pid_tgid();
@@ -115,15 +158,13 @@ static __always_inline void connect_begins(struct sock *sk)
 
 	if (!target)
 		return;
-	connection = bpf_sk_storage_get(&connections, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!connection) {
-		count(COUNT_MAP_FULL);
+	connection = new_connection(sk, typed);
+	if (!connection)
 		return;
-	}
 	identify(&connection->opener, target, task);
 	add_stack(&connection->opener, target);
 	connection->user = connection->opener.request_id;
-	connection->cookie = bpf_get_socket_cookie(sk);
+	connection->cookie = cookie_of(sk, typed);
 	connection->opened_ns = bpf_ktime_get_ns();
 	connection->tgid = tgid;
 	connection->tid = pid_tgid;
@@ -132,7 +173,8 @@ static __always_inline void connect_begins(struct sock *sk)
 	connection->opening = true;
 }
 
-static __always_inline void connect_decided(struct sock *sk, struct connection *connection, __u16 error)
+static __always_inline void connect_decided(struct sock *sk, struct connection *connection, __u16 error,
+					    const bool typed)
 {
 	struct fact fact = {
 		.type = EVENT_SOCKET_CONNECT,
@@ -143,10 +185,10 @@ static __always_inline void connect_decided(struct sock *sk, struct connection *
 	};
 
 	connection->opening = false;
-	emit(sk, connection, &connection->opener, &fact);
+	emit(sk, connection, &connection->opener, &fact, typed);
 }
 
-static __always_inline void closed(struct sock *sk, struct connection *connection)
+static __always_inline void closed(struct sock *sk, struct connection *connection, const bool typed)
 {
 	__u64 now_ns = bpf_ktime_get_ns();
 	struct fact fact = {
@@ -156,12 +198,12 @@ static __always_inline void closed(struct sock *sk, struct connection *connectio
 		.duration_ns = connection->opened_ns ? now_ns - connection->opened_ns : 0,
 	};
 
-	emit(sk, connection, &connection->opener, &fact);
+	emit(sk, connection, &connection->opener, &fact, typed);
 }
 
-static __always_inline void listens(struct sock *sk)
+static __always_inline void listens(struct sock *sk, const bool typed)
 {
-	struct listener key = { .netns = netns_of(sk), .port = sk->__sk_common.skc_num };
+	struct listener key = { .netns = netns_of(sk, typed), .port = SK_READ(__sk_common.skc_num) };
 	__u8 value = 1;
 
 	if (key.port && bpf_map_update_elem(&listeners, &key, &value, BPF_ANY)) {
@@ -171,32 +213,31 @@ static __always_inline void listens(struct sock *sk)
 }
 
 /* A socket that we did not see connecting: an inbound one, unless nobody has listened on its port. */
-static __always_inline bool is_outbound(struct sock *sk)
+static __always_inline bool is_outbound(struct sock *sk, const bool typed)
 {
 	struct listener key;
 
 	/* Most that is sent is a response: not worth a look-up. */
-	if (sk->sk_max_ack_backlog)
+	if (SK_READ(sk_max_ack_backlog))
 		return false;
-	key = (struct listener){ .netns = netns_of(sk), .port = sk->__sk_common.skc_num };
+	key = (struct listener){ .netns = netns_of(sk, typed), .port = SK_READ(__sk_common.skc_num) };
 	if (shared.listeners_full || bpf_map_lookup_elem(&listeners, &key))
 		return false;
 	key.port = 0;
 	return bpf_map_lookup_elem(&listeners, &key);
 }
 
-static __always_inline struct connection *older_connection(struct sock *sk, __u32 tgid, const struct target *target)
+static __always_inline struct connection *older_connection(struct sock *sk, __u32 tgid, const struct target *target,
+							     const bool typed)
 {
 	struct connection *connection;
 
-	if (!is_outbound(sk))
+	if (!is_outbound(sk, typed))
 		return NULL;
-	connection = bpf_sk_storage_get(&connections, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!connection) {
-		count(COUNT_MAP_FULL);
+	connection = new_connection(sk, typed);
+	if (!connection)
 		return NULL;
-	}
-	connection->cookie = bpf_get_socket_cookie(sk);
+	connection->cookie = cookie_of(sk, typed);
 	connection->tgid = tgid;
 	connection->binary = target->binary;
 	connection->flags = FLAG_PREDATES_CAPTURE;
@@ -204,7 +245,7 @@ static __always_inline struct connection *older_connection(struct sock *sk, __u3
 }
 
 /* In the thread that sends. */
-static __always_inline void sends(struct sock *sk)
+static __always_inline void sends(struct sock *sk, const bool typed)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	__u64 pid_tgid = bpf_get_current_pid_tgid();
@@ -217,9 +258,9 @@ static __always_inline void sends(struct sock *sk)
 
 	if (!target)
 		return;
-	connection = bpf_sk_storage_get(&connections, sk, NULL, 0);
+	connection = connection_of(sk, typed);
 	if (!connection) {
-		connection = older_connection(sk, tgid, target);
+		connection = older_connection(sk, tgid, target, typed);
 		first = true;
 	}
 	if (!connection)
@@ -241,5 +282,30 @@ static __always_inline void sends(struct sock *sk)
 	connection->tid = pid_tgid;
 	connection->binary = target->binary;
 	fact.flags |= connection->flags & FLAG_PREDATES_CAPTURE;
-	emit(sk, connection, &who, &fact);
+	emit(sk, connection, &who, &fact, typed);
+}
+
+static __always_inline void changes_state(struct sock *sk, int from, int to, const bool typed)
+{
+	struct connection *connection;
+
+	if (SK_READ(sk_protocol) != IPPROTO_TCP || from == to)
+		return;
+	if (to == TCP_LISTEN)
+		listens(sk, typed);
+	else if (to == TCP_SYN_SENT)
+		connect_begins(sk, typed);
+	else if (to == TCP_ESTABLISHED && from == TCP_SYN_RECV)
+		forget_connection(sk, typed); /* an inbound one, where another socket was */
+	else if (to == TCP_ESTABLISHED || to == TCP_CLOSE) {
+		connection = connection_of(sk, typed);
+		if (!connection)
+			return;
+		if (to == TCP_CLOSE && !connection->opening)
+			closed(sk, connection, typed);
+		else if (connection->opening) /* closed without an error: the program gave up waiting */
+			connect_decided(sk, connection, to == TCP_ESTABLISHED ? 0 : SK_READ(sk_err) ?: ECANCELED, typed);
+		if (to == TCP_CLOSE)
+			forget_connection(sk, typed);
+	}
 }

@@ -12,6 +12,8 @@ export const status = z.object({
   timeNs: z.bigint(),
   startedNs: z.bigint(),
   state: z.enum(['starting', 'ready', 'degraded', 'stopping']),
+  /** capture: by which kernel hooks it sees sockets, and why not by others. */
+  backend: z.string().optional(),
   /** What the operator should know, in words: targets that cannot be probed, a bus that is away. */
   notes: z.array(z.string()),
   /** Cumulative since start; names as in the ledger. */

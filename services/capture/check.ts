@@ -6,6 +6,7 @@ import { z } from 'zod';
 import type { Check } from '../../schemas/check.ts';
 import { loadConfig } from '../runtime/config.ts';
 import { ConfigError, FlowtagError } from '../runtime/errors.ts';
+import { missingFrom, namesOf, neededFor } from './capabilities.ts';
 import { GoBinaryError } from './go/go-binary-error.ts';
 import { notesOn } from './go/probes.ts';
 import { type GoBinary, readGoBinary } from './go/read-go-binary.ts';
@@ -49,10 +50,19 @@ async function checkPlatform(): Promise<Check> {
   return { name: 'platform', state: 'fail', detail, cure: 'run capture on Linux on amd64' };
 }
 
+/** What the cheapest way needs; whether a dearer one is needed shows when the programs are tried. */
 async function checkRights(): Promise<Check> {
   const uid = process.getuid?.();
-  if (uid === 0) return ok('rights', 'root');
-  return { name: 'rights', state: 'warn', detail: `user ${uid}, not root`, cure: 'run as root: sudo …' };
+  const who = uid === 0 ? 'root' : `user ${uid}, not root`;
+  const needed = neededFor({ backend: 'tracepoint', uprobes: 'multi' });
+  const missing = missingFrom(await readFile('/proc/self/status', 'latin1').catch(() => ''), needed);
+  if (missing.length === 0) return ok('rights', uid === 0 ? who : `${who}, with ${namesOf(needed)}`);
+  return {
+    name: 'rights',
+    state: 'warn',
+    detail: `${who}, without ${namesOf(missing)}`,
+    cure: 'run as root, or with these capabilities (systemd: AmbientCapabilities=)',
+  };
 }
 
 async function checkBtf(): Promise<Check> {
@@ -102,14 +112,14 @@ async function checkProbes(): Promise<Check[]> {
     await probes.close();
     checks.push(
       ok('programs', 'load and pass the verifier'),
-      ok('connects', `${probes.backend} inet_sock_set_state`),
+      ok('backend', probes.explanation),
       probes.seesUses
-        ? ok('uses of open connections', `${probes.backend} tcp_sendmsg_locked`)
+        ? ok('uses of open connections', 'seen')
         : {
             name: 'uses of open connections',
             state: 'warn',
-            detail: 'not seen: this kernel has no tracepoint tcp_sendmsg_locked',
-            cure: 'use Linux 6.16 or newer; connections are still seen when they open',
+            detail: 'not seen: neither a tracepoint on sends nor fentry nor kprobes are to be had',
+            cure: 'use Linux 6.16 or newer, or one with kprobes; connections are still seen when they open',
           },
       ok('uprobes', probes.uprobes === 'multi' ? 'uprobe_multi links' : 'perf events (slow to detach)'),
     );

@@ -1,6 +1,7 @@
 // Configuration of the capture daemon.
 import { z } from 'zod';
 import { sharedOptions } from '../runtime/config.ts';
+import { BACKENDS } from './backends.ts';
 
 const MIB = 1 << 20;
 
@@ -65,6 +66,12 @@ export const captureOptions = z
       .default(64)
       .describe(
         'events kept in memory while the bus is away, in MiB; beyond it they are dropped and counted',
+      ),
+    backend: z
+      .enum(['auto', ...BACKENDS])
+      .default('auto')
+      .describe(
+        'how sockets are watched; auto: what this kernel has, tracepoints first, then fentry, then kprobes',
       ),
     uprobes: z
       .enum(['auto', 'multi', 'perf'])

@@ -22,7 +22,7 @@ import { AUTO, parseTarget } from './targets.ts';
 const FLUSH_MS = 5_000;
 const MAX_NOTES = 100;
 const NO_USES =
-  'this kernel does not show sends (Linux 6.16): connections are seen when they open, not when they are re-used';
+  'sends are not shown to this backend: connections are seen when they open, not when they are re-used';
 
 export function main(argv: readonly string[]): Promise<number> {
   return startService('capture', captureOptions, argv, run);
@@ -36,8 +36,9 @@ async function run(config: CaptureOptions, log: Logger, signal: AbortSignal): Pr
     maxContexts: config.maxContexts,
     channels: config.channels.length > 0,
     uprobes: config.uprobes,
+    backend: config.backend,
   });
-  log.info({ backend: probes.backend, uprobes: probes.uprobes }, 'probes loaded');
+  log.info({ backend: probes.explanation, uprobes: probes.uprobes }, 'probes loaded');
   if (!probes.seesUses) log.warn(NO_USES);
   let bus: Bus | undefined;
   try {
@@ -119,6 +120,7 @@ async function capture(
       host: config.host,
       startedNs,
       state: signal.aborted ? 'stopping' : !ready ? 'starting' : lost ? 'degraded' : 'ready',
+      backend: probes.explanation,
       notes: [
         ...(lost ? [lost] : []),
         ...(probes.seesUses ? [] : [NO_USES]),

@@ -1,8 +1,19 @@
 // The BPF object, loaded: maps by name, the uprobe program, and the socket hooks.
+import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FlowtagError } from '../runtime/errors.ts';
 import { INSTALL_ROOT } from '../runtime/install-root.ts';
+import {
+  type Backend,
+  type Candidate,
+  candidatesFor,
+  explain,
+  type PassedOver,
+  SEND_TRACEPOINT,
+  SOCKET_PROGRAMS,
+  unusedPrograms,
+} from './backends.ts';
 import {
   COUNTER,
   FINGERPRINT,
@@ -14,6 +25,7 @@ import {
   TARGET,
 } from './bpf/layout.gen.ts';
 import { fingerprintOf, layoutOf } from './bpf/layout.ts';
+import { type Capability, missingFrom, namesOf, neededFor } from './capabilities.ts';
 import { firstEventId } from './clock.ts';
 import type { GoOffsets } from './go/offsets.ts';
 import {
@@ -35,16 +47,18 @@ export interface ProbesOptions {
   readonly maxContexts: number;
   /** Channel hooks may be attached. */
   readonly channels?: boolean;
+  /** auto: the first that this kernel lets us have and that sees everything. */
+  readonly backend?: Backend | 'auto';
   /** auto: one uprobe_multi link per executable where the kernel has them, else perf events. */
   readonly uprobes: 'auto' | 'multi' | 'perf';
 }
 
-/** Its tracepoint came with Linux 6.16; without it only connects and closes are seen, not the uses between. */
-const SEND_HOOK = { program: 'on_tcp_send', tracepoint: 'tcp_sendmsg_locked' } as const;
 const BTF = '/sys/kernel/btf/vmlinux';
 
 export class Probes {
-  readonly backend = 'tracepoint';
+  readonly backend: Backend;
+  /** The backend, and why not another. */
+  readonly explanation: string;
   /** Whether this kernel shows the uses of connections that are open already. */
   readonly seesUses: boolean;
   readonly uprobes: 'multi' | 'perf';
@@ -54,10 +68,12 @@ export class Probes {
   private readonly uprobe: BpfProgram;
   private readonly links: BpfLink[] = [];
 
-  private constructor(object: BpfObject, uprobes: 'multi' | 'perf', seesUses: boolean) {
+  private constructor(object: BpfObject, uprobes: 'multi' | 'perf', used: Candidate, explanation: string) {
     this.object = object;
     this.uprobes = uprobes;
-    this.seesUses = seesUses;
+    this.backend = used.backend;
+    this.seesUses = used.seesUses;
+    this.explanation = explanation;
     this.uprobe = object.program('on_uprobe');
     this.ring = object.map('ring');
     this.shared = object.map('.data.shared');
@@ -66,18 +82,44 @@ export class Probes {
   /** Loads the object and attaches the socket hooks; no request is tracked before `attachUprobes`. */
   static async load(options: ProbesOptions): Promise<Probes> {
     const bytes = await readObject(options.objectPath);
-    const seesUses = await hasTracepoint(SEND_HOOK.tracepoint);
-    const object = openAndLoad(bytes, options, seesUses);
+    const hasSends = await hasTracepoint(SEND_TRACEPOINT);
+    const wanted = options.backend ?? 'auto';
+    const passedOver: PassedOver[] = [];
+    const problems: unknown[] = [];
+    if (wanted === 'auto' && !hasSends)
+      passedOver.push({ backend: 'tracepoint', reason: `no ${SEND_TRACEPOINT} (Linux 6.16)` });
+    for (const candidate of candidatesFor(wanted, hasSends))
+      try {
+        return Probes.try(bytes, options, candidate, passedOver);
+      } catch (error) {
+        const uprobes = options.uprobes === 'perf' ? 'perf' : 'multi';
+        const needed = neededFor({ backend: candidate.backend, uprobes });
+        problems.push(asProbeError(error, missingFrom(readFileSync('/proc/self/status', 'latin1'), needed)));
+        const [reason] = (error as Error).message.split('\n');
+        passedOver.push({ backend: candidate.backend, reason: reason! });
+      }
+    throw problems[0];
+  }
+
+  private static try(
+    bytes: Buffer,
+    options: ProbesOptions,
+    candidate: Candidate,
+    passedOver: readonly PassedOver[],
+  ): Probes {
+    const object = openAndLoad(bytes, options, candidate);
     try {
       const multi = options.uprobes === 'multi' || (options.uprobes === 'auto' && hasMulti(object));
-      const probes = new Probes(object, multi ? 'multi' : 'perf', seesUses);
-      const hooks = ['on_process_exit', 'on_process_exec', 'on_socket_state'];
-      for (const hook of seesUses ? [...hooks, SEND_HOOK.program] : hooks)
-        probes.links.push(object.program(hook).attach());
+      const others = passedOver.filter(({ backend }) => backend !== candidate.backend);
+      const explanation = explain(candidate.backend, others);
+      const probes = new Probes(object, multi ? 'multi' : 'perf', candidate, explanation);
+      const { state, send } = SOCKET_PROGRAMS[candidate.backend];
+      const hooks = ['on_process_exit', 'on_process_exec', ...state, ...(candidate.seesUses ? [send] : [])];
+      for (const hook of hooks) probes.links.push(object.program(hook).attach());
       return probes;
     } catch (error) {
       object.close();
-      throw asProbeError(error);
+      throw error;
     }
   }
 
@@ -164,7 +206,7 @@ async function readObject(path: string): Promise<Buffer> {
   return bytes;
 }
 
-function openAndLoad(bytes: Buffer, options: ProbesOptions, seesUses: boolean): BpfObject {
+function openAndLoad(bytes: Buffer, options: ProbesOptions, candidate: Candidate): BpfObject {
   let object: BpfObject | undefined;
   try {
     object = new BpfObject(bytes);
@@ -176,12 +218,13 @@ function openAndLoad(bytes: Buffer, options: ProbesOptions, seesUses: boolean): 
     if (!options.channels) object.map('channel_slots').setMaxEntries(1);
     // An older kernel ignores this; the program then attaches through perf events.
     if (options.uprobes !== 'perf') object.program('on_uprobe').expectUprobeMulti();
-    if (!seesUses) object.program(SEND_HOOK.program).skip();
+    if (candidate.backend !== 'kprobe') object.map('connections_by_address').setMaxEntries(1);
+    for (const name of unusedPrograms(candidate)) object.program(name).skip();
     object.load();
     return object;
   } catch (error) {
     object?.close();
-    throw asProbeError(error);
+    throw error;
   }
 }
 
@@ -195,8 +238,8 @@ function hasMulti(object: BpfObject): boolean {
   return object.program('on_uprobe').kernelHasUprobeMulti();
 }
 
-/** Says what to do about the two refusals that users meet: missing rights and a kernel without BTF. */
-export function asProbeError(error: unknown): unknown {
+/** Says what to do about the refusals that users meet: missing rights and a kernel without BTF. */
+function asProbeError(error: unknown, missing: readonly Capability[]): unknown {
   if (!(error instanceof BpfError)) return error;
   const refused = error.code === 'EPERM' || error.code === 'EACCES';
   const noBtf = error.log.some((line) => /kernel BTF|vmlinux BTF|valid kernel BTF/i.test(line));
@@ -209,11 +252,12 @@ export function asProbeError(error: unknown): unknown {
         exitCode: 3,
       },
     );
-  if (refused)
-    return new FlowtagError('NOT_PERMITTED', `${error.operation}: not permitted; run as root`, {
-      cause: error,
-      exitCode: 3,
-    });
+  if (refused && missing.length > 0)
+    return new FlowtagError(
+      'NOT_PERMITTED',
+      `${error.operation}: not permitted; run as root or with ${namesOf(missing)}`,
+      { cause: error, exitCode: 3 },
+    );
   return new FlowtagError('PROBE_LOAD', error.message, { cause: error, exitCode: 3 });
 }
 

@@ -12,10 +12,10 @@ test('every program is verified within its budget', async () => {
   const capture = await Capture.open();
   const loaded = bpfPrograms().filter(({ id }) => !before.has(id));
   await capture.close();
-  const costs = new Map(loaded.map(({ name, verifiedInstructions }) => [name, verifiedInstructions]));
-  for (const [name, budget] of Object.entries(BUDGET)) {
-    expect(costs.get(name), name).toBeGreaterThan(0);
-    expect(costs.get(name), name).toBeLessThanOrEqual(budget);
+  expect(loaded.map(({ name }) => name)).toContain('on_uprobe');
+  for (const { name, verifiedInstructions } of loaded) {
+    expect(verifiedInstructions, name).toBeGreaterThan(0);
+    expect(verifiedInstructions, name).toBeLessThanOrEqual(BUDGET[name] ?? 0);
   }
   const left = () => bpfPrograms().filter(({ id }) => loaded.some((program) => program.id === id));
   await expect.poll(left).toEqual([]); // the kernel frees them a moment later

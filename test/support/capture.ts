@@ -7,6 +7,7 @@ import {
   SOCKET_CONNECT,
   SOCKET_USE,
 } from '../../schemas/events.ts';
+import type { Backend } from '../../services/capture/backends.ts';
 import { Callers } from '../../services/capture/callers.ts';
 import { Drain } from '../../services/capture/drain.ts';
 import { type Executable, Executables, fileKey, isRefusal } from '../../services/capture/executables.ts';
@@ -16,6 +17,7 @@ import type { Publisher } from '../../services/runtime/bus.ts';
 
 export interface CaptureOptions {
   readonly uprobes?: 'auto' | 'multi' | 'perf';
+  readonly backend?: Backend | 'auto';
   readonly ringBytes?: number;
   readonly captureQuery?: boolean;
   readonly maxHits?: number;
@@ -78,6 +80,7 @@ export class Capture {
       captureQuery: options.captureQuery ?? false,
       maxContexts: options.maxContexts ?? 1_024,
       uprobes: options.uprobes ?? 'auto',
+      backend: options.backend ?? 'auto',
       channels: options.channels ?? false,
     });
     const capture = new Capture(probes, options);
