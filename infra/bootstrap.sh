@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that `npm start`, `npm test` and `npm run build` need, and nothing that is there already.
 #
-#   infra/bootstrap.sh [start|test|build]      (default: build)
+#   infra/bootstrap.sh [start|test|kernels|build]      (default: build)
 #
 # Idempotent: each step looks for what it provides and is skipped when that is there and not out of date.
 # Sources are the distribution's packages and the npm registry. All output goes to stderr, because stdout
@@ -20,12 +20,13 @@ export DEBIAN_FRONTEND=noninteractive
 PATH=$PATH:/usr/sbin:/sbin # ldconfig and servers live there, and an ordinary user's PATH may lack it
 
 main() {
-  [[ $# -le 1 && $GOAL =~ ^(start|test|build)$ ]] || die 2 'usage: infra/bootstrap.sh [start|test|build]'
+  [[ $# -le 1 && $GOAL =~ ^(start|test|kernels|build)$ ]] || die 2 'usage: infra/bootstrap.sh [start|test|kernels|build]'
   cd "$ROOT"
   check_host
   take_lock
   rm -f build/apt.log
   system_packages
+  if [[ $GOAL == kernels ]]; then infra/kernels/packages.sh 9>&-; fi
   if [[ $GOAL != build ]]; then server_program nats-server; fi
   if [[ $GOAL == test ]]; then server_program caddy; fi
   npm_packages

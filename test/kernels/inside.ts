@@ -1,0 +1,62 @@
+// The part of `npm run test:kernels` that runs in the virtual machine: writes what it sees to a file.
+import { execFile } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { release, uptime } from 'node:os';
+import { parseArgs } from 'node:util';
+import { check } from '../../schemas/check.ts';
+import type { Backend } from '../../services/capture/backends.ts';
+import { runBackend } from './backend.ts';
+import type { BackendResult, KernelResult } from './result.ts';
+
+const DOCTOR_LIMIT_MS = 120_000;
+const bootSeconds = uptime() - process.uptime();
+const { values } = parseArgs({
+  options: {
+    backend: { type: 'string', multiple: true, default: ['auto'] },
+    case: { type: 'string', multiple: true, default: [] },
+    program: { type: 'string', multiple: true, default: [] },
+    requests: { type: 'string', default: '' },
+    clients: { type: 'string', default: '' },
+    result: { type: 'string', default: '' },
+  },
+});
+
+const doctor = await runDoctor();
+say(`doctor: exit code ${doctor.exitCode} after ${doctor.seconds.toFixed(1)} s`);
+const backends: BackendResult[] = [];
+for (const program of values.program)
+  for (const wanted of values.backend) {
+    const outcome = await runBackend(wanted as Backend | 'auto', {
+      cases: values.case,
+      requests: Number(values.requests),
+      clients: Number(values.clients),
+      program,
+    });
+    say(`${wanted}: ${outcome.failure ?? outcome.backend} after ${outcome.seconds.toFixed(1)} s`);
+    backends.push(outcome);
+  }
+const result: KernelResult = { release: release(), bootSeconds, doctor, backends };
+writeFileSync(values.result, `${JSON.stringify(result, null, 1)}\n`);
+process.exit(0);
+
+function runDoctor(): Promise<KernelResult['doctor']> {
+  const beganMs = performance.now();
+  const args = ['bin/flowtag.js', 'doctor', '-o', 'json'];
+  return new Promise((resolve, reject) => {
+    execFile(process.execPath, args, { timeout: DOCTOR_LIMIT_MS }, (error, stdout, stderr) => {
+      const exitCode = error === null ? 0 : error.code;
+      if (typeof exitCode !== 'number') return reject(new Error(`doctor: ${error?.message} ${stderr}`));
+      if (stderr !== '') say(`doctor: ${stderr.trim()}`);
+      const lines = stdout.split('\n').filter(Boolean);
+      resolve({
+        exitCode,
+        seconds: (performance.now() - beganMs) / 1000,
+        checks: lines.map((line) => check.parse(JSON.parse(line))),
+      });
+    });
+  });
+}
+
+function say(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
