@@ -11,8 +11,8 @@ export interface Means {
 }
 
 /**
- * The least that capture needs, measured (test/bpf/privileges.test.ts, docs/privileges.md). Perf events on kernel or user
- * code need SYS_ADMIN where perf_event_paranoid is above 2, as in Debian. SYS_PTRACE: to read /proc/PID/exe of others.
+ * The least that capture needs (test/bpf/privileges.test.ts). Perf events: uprobes need SYS_ADMIN on every kernel, kprobes
+ * where perf_event_paranoid is above 2, as in Debian. SYS_PTRACE: to read /proc/PID/exe of others.
  */
 export function neededFor({ backend, uprobes }: Means): Capability[] {
   const throughPerf = uprobes === 'perf' || backend === 'kprobe';

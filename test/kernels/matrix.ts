@@ -22,7 +22,7 @@ export function matrixPage(runs: readonly Run[], argv: readonly string[]): strin
     line(HEAD.map(() => '---')),
     ...rows.map(line),
     '',
-    'On Linux 6.16 and later the tracepoints show both: `npm test` runs on the kernel that it finds, 6.18 where this was written.',
+    'On Linux 6.16 and later the tracepoints show both, too. `npm test` runs on the kernel that it finds.',
     '',
   ].join('\n');
 }
