@@ -172,7 +172,7 @@ describe('bus', () => {
       if (message.schema !== 'api.v1') throw new Error('not for me');
       return { schema: 'api.v1', data: Buffer.concat([message.data, bytes('!')]) };
     });
-    await until('registered', () => other.connected);
+    await other.request('$JS.API.INFO', '', bytes(''), 2_000); // the server knows the subscription
     const reply = await at.bus.request('flowtag.api.flows', 'api.v1', bytes('hello'), 2_000);
     expect([reply.schema, Buffer.from(reply.data).toString(), reply.seq]).toEqual(['api.v1', 'hello!', 0]);
     await expect(at.bus.request('flowtag.api.flows', '', bytes(''), 200)).rejects.toMatchObject({
