@@ -42,6 +42,7 @@ export async function startFakeSink(server: string): Promise<FakeSink> {
     sink.queries.push(unpack(data) as LookupQuery);
     return reply(sink, sink.flows.slice(-(unpack(data) as LookupQuery).limit));
   });
+  await bus.request('$JS.API.INFO', '', Buffer.alloc(0), 2_000); // the server knows both subscriptions
   return sink;
 }
 
