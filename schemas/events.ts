@@ -143,6 +143,14 @@ export function encodeEvents(batch: EventEnvelope & { cols: Record<string, Colum
   return pack(batch);
 }
 
+/** The batch with these counts in its ledger: of losses that came after it was made, and before it was sent. */
+export function withDropped(bytes: Uint8Array, dropped: Ledger['dropped']): Uint8Array {
+  const batch = decode(envelope, bytes);
+  if (typeof batch === 'string') return bytes;
+  const { ledger } = batch;
+  return pack({ ...batch, ledger: { ...ledger, dropped: { ...ledger.dropped, ...dropped } } });
+}
+
 /** A checked batch, or in words why the bytes are not one. Never throws. */
 export function decodeEvents(bytes: Uint8Array): EventBatch | string {
   const decoded = decode(envelope, bytes);

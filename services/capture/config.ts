@@ -1,4 +1,5 @@
 // Configuration of the capture daemon.
+import { join } from 'node:path';
 import { z } from 'zod';
 import { sharedOptions } from '../runtime/config.ts';
 import { BACKENDS } from './backends.ts';
@@ -65,8 +66,21 @@ export const captureOptions = z
       .max(4096)
       .default(64)
       .describe(
-        'events kept in memory while the bus is away, in MiB; beyond it they are dropped and counted',
+        'events kept in memory while the bus is away and the spool cannot be written, in MiB; beyond it new ones are dropped and counted',
       ),
+    spoolMib: z
+      .number()
+      .int()
+      .refine((mib) => mib === 0 || (mib >= 32 && mib <= 1 << 20), 'is not 0, nor from 32 to 1048576')
+      .default(1024)
+      .describe(
+        'events kept on disk while the bus is away, in MiB; beyond it the oldest are dropped and counted; 0: in memory only',
+      ),
+    spoolDir: z
+      .string()
+      .min(1)
+      .optional()
+      .describe('where they are kept; `spool` in the data directory when not given'),
     backend: z
       .enum(['auto', ...BACKENDS])
       .default('auto')
@@ -85,6 +99,14 @@ export type CaptureOptions = z.infer<typeof captureOptions>;
 
 export function ringBytes(options: CaptureOptions): number {
   return options.ringMib * MIB;
+}
+
+export function spoolBytes(options: CaptureOptions): number {
+  return options.spoolMib * MIB;
+}
+
+export function spoolDir({ spoolDir, dataDir }: CaptureOptions): string {
+  return spoolDir ?? join(dataDir, 'spool');
 }
 
 export function queueBytes(options: CaptureOptions): number {

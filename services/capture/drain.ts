@@ -1,9 +1,8 @@
 // Ring buffer → batches → bus, with the clock and the ledger: the daemon's hot path, wired.
 import type { Ledger } from '../../schemas/events.ts';
-import type { Publisher } from '../runtime/bus.ts';
 import type { CallerFacts } from './caller-table.ts';
 import { bootTimeNs, monotonicZeroNs } from './clock.ts';
-import { EventBatches } from './event-batches.ts';
+import { EventBatches, type EventMessage } from './event-batches.ts';
 import { ledgerOf } from './ledger.ts';
 import { CLOCK, clockNs } from './libbpf.ts';
 import type { Probes } from './probes.ts';
@@ -18,8 +17,8 @@ const IDLE_MS = 1_000;
 
 export interface DrainOptions {
   readonly probes: Probes;
-  readonly publisher: Publisher;
-  readonly queueDroppedRows: { readonly uprobe: number; readonly kprobe: number };
+  readonly publish: (message: EventMessage) => void;
+  readonly undelivered: () => Ledger['dropped'];
   readonly host: string;
   readonly boot: string;
   readonly sinceNs: bigint;
@@ -46,7 +45,6 @@ export class Drain {
       ...options,
       processes: this.processes,
       ledger: () => this.recentLedger(),
-      publish: (message) => options.publisher.publish(message),
     });
     this.setClock();
     let beganNs = 0n;
@@ -69,11 +67,11 @@ export class Drain {
 
   /** Exact at the time of the call. */
   ledger(): Pick<Ledger, 'captured' | 'dropped'> {
-    const { probes, queueDroppedRows } = this.options;
+    const { probes, undelivered } = this.options;
     return ledgerOf({
       kernel: probes.counters(),
       unknownRecords: this.batches.decoder.unknown,
-      queueDroppedRows,
+      undelivered: undelivered(),
     });
   }
 

@@ -5,14 +5,15 @@ import type { COUNTER } from './bpf/layout.gen.ts';
 export interface LedgerSources {
   readonly kernel: Readonly<Record<Exclude<keyof typeof COUNTER, 'COUNTERS'>, number>>;
   readonly unknownRecords: number;
-  readonly queueDroppedRows: { readonly uprobe: number; readonly kprobe: number };
+  /** Rows of batches that will never reach the bus, by reason and kind. */
+  readonly undelivered: Ledger['dropped'];
 }
 
 /** `captured`: everything that a hook saw, delivered or not. Drops without a count are left out. */
 export function ledgerOf({
   kernel,
   unknownRecords,
-  queueDroppedRows,
+  undelivered,
 }: LedgerSources): Pick<Ledger, 'captured' | 'dropped'> {
   const captured = {
     request_start: kernel.COUNT_REQUEST_START + kernel.COUNT_RING_FULL_REQUEST_START,
@@ -24,8 +25,7 @@ export function ledgerOf({
     'ring_full.request_end': kernel.COUNT_RING_FULL_REQUEST_END,
     'ring_full.socket': kernel.COUNT_RING_FULL_SOCKET,
     unknown_record: unknownRecords,
-    'queue_full.uprobe': queueDroppedRows.uprobe,
-    'queue_full.kprobe': queueDroppedRows.kprobe,
+    ...undelivered,
   };
   return { captured, dropped: Object.fromEntries(Object.entries(dropped).filter(([, count]) => count > 0)) };
 }
@@ -54,7 +54,7 @@ export class Losses {
     const total = Object.values(dropped).reduce((sum, count) => sum + count, 0);
     if (total > this.total) {
       const reasons = Object.entries(dropped).map(([reason, count]) => `${count} ${reason}`);
-      this.said = `events lost: ${reasons.join(', ')}; see ring-mib and queue-mib`;
+      this.said = `events lost: ${reasons.join(', ')}; see ring-mib, spool-mib and queue-mib`;
       this.atMs = nowMs;
       this.total = total;
     }

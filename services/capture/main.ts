@@ -7,12 +7,20 @@ import { startService } from '../runtime/lifecycle.ts';
 import type { Logger } from '../runtime/log.ts';
 import { HITS } from './bpf/layout.gen.ts';
 import { Callers } from './callers.ts';
-import { type CaptureOptions, captureOptions, queueBytes, ringBytes } from './config.ts';
+import {
+  type CaptureOptions,
+  captureOptions,
+  queueBytes,
+  ringBytes,
+  spoolBytes,
+  spoolDir,
+} from './config.ts';
 import { Discovery } from './discovery.ts';
 import { Drain } from './drain.ts';
 import { type Executable, Executables } from './executables.ts';
 import { faultsOf, Losses } from './ledger.ts';
 import { Listeners } from './listeners.ts';
+import { Outbox } from './outbox.ts';
 import { byHook } from './probe-sites.ts';
 import { BPF_OBJECT, Probes } from './probes.ts';
 import { listProcesses, readBootId } from './proc.ts';
@@ -58,12 +66,12 @@ async function capture(
   signal: AbortSignal,
 ): Promise<void> {
   const startedNs = nowNs();
-  const queueDroppedRows = { uprobe: 0, kprobe: 0 };
-  const publisher = bus.publisher({
+  const outbox = await Outbox.open(bus, {
+    dir: spoolDir(config),
+    spoolBytes: spoolBytes(config),
     queueBytes: queueBytes(config),
-    onDrop: ({ subject, rows }) => {
-      queueDroppedRows[subject.startsWith('flowtag.ev.uprobe') ? 'uprobe' : 'kprobe'] += rows;
-    },
+    sinceNs: startedNs,
+    log,
   });
   const executables = new Executables(probes, {
     allowUnknownGo: config.allowUnknownGo,
@@ -78,8 +86,8 @@ async function capture(
   listeners.learn(process.pid);
   const drain = new Drain({
     probes,
-    publisher,
-    queueDroppedRows,
+    publish: (message) => outbox.publish(message),
+    undelivered: () => outbox.undelivered,
     host: config.host,
     boot: await readBootId(),
     sinceNs: startedNs,
@@ -119,10 +127,11 @@ async function capture(
       instance: config.host,
       host: config.host,
       startedNs,
-      state: signal.aborted ? 'stopping' : !ready ? 'starting' : lost ? 'degraded' : 'ready',
+      state: signal.aborted ? 'stopping' : !ready ? 'starting' : lost || outbox.note ? 'degraded' : 'ready',
       backend: probes.explanation,
       notes: [
         ...(lost ? [lost] : []),
+        ...(outbox.note ? [outbox.note] : []),
         ...(probes.seesUses ? [] : [NO_USES]),
         ...discovery.notes,
         ...executables.list().map(describe),
@@ -136,8 +145,7 @@ async function capture(
         ...executables.faults(),
         executables: executables.list().length,
         wakes: drain.wakes,
-        queued: publisher.stats.queued,
-        published_rows: publisher.stats.ackedRows,
+        ...outbox.counters,
       },
     };
   });
@@ -152,10 +160,9 @@ async function capture(
     await executables.detach();
     drain.close();
     await executables.close();
-    const flushed = await publisher.flush(FLUSH_MS);
-    if (!flushed) log.error({ ...publisher.stats }, 'events not acknowledged at the end: lost');
+    await outbox.flush(FLUSH_MS);
     heartbeat.close();
-    publisher.close();
+    outbox.close();
   }
 }
 

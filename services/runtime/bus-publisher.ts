@@ -21,6 +21,8 @@ export interface PublisherOptions {
   /** Not acknowledged at most (64 MiB). When full the NEW message is dropped: what was promised stays, in order. */
   readonly queueBytes?: number;
   readonly onDrop?: (message: { subject: string; rows: number; reason: DropReason }) => void;
+  /** It will not be sent again: stored, or dropped. The very object that was published. */
+  readonly onSettled?: (message: Outbound) => void;
   /** Without any acknowledgement for this long everything in flight is sent again (2 s). */
   readonly stallMs?: number;
 }
@@ -54,6 +56,8 @@ export interface Publisher {
   readonly stats: PublisherStats;
   /** Forgets what is not acknowledged, and counts it as dropped: flush first. */
   close(): void;
+  /** Closes too, but gives back what is not acknowledged, in order, for who has another place for it. */
+  release(): readonly Outbound[];
 }
 
 const STALL_MS = 2_000;
@@ -77,6 +81,7 @@ class WindowPublisher implements Publisher {
   private readonly log: Logger;
   private readonly window: Window<Outbound>;
   private readonly onDrop: NonNullable<PublisherOptions['onDrop']>;
+  private readonly onSettled: NonNullable<PublisherOptions['onSettled']>;
   private readonly stallMs: number;
   private readonly inbox: string;
   private readonly undo: (() => void)[] = [];
@@ -94,6 +99,7 @@ class WindowPublisher implements Publisher {
     this.connection = connection;
     this.log = log;
     this.onDrop = options.onDrop ?? (() => undefined);
+    this.onSettled = options.onSettled ?? (() => undefined);
     this.stallMs = options.stallMs ?? STALL_MS;
     this.window = new Window({
       windowMessages: options.windowMessages ?? 256,
@@ -149,12 +155,16 @@ class WindowPublisher implements Publisher {
   }
 
   close(): void {
-    if (this.closed) return;
+    for (const message of this.release()) this.drop(message, 'closed', 'closed before it was acknowledged');
+  }
+
+  release(): readonly Outbound[] {
+    if (this.closed) return [];
     this.closed = true;
     for (const undo of this.undo) undo();
-    for (const message of this.window.abandon())
-      this.drop(message, 'closed', 'closed before it was acknowledged');
+    const left = this.window.abandon();
     for (const waiter of [...this.waiting]) waiter.done(false);
+    return left;
   }
 
   private pump(): void {
@@ -198,6 +208,7 @@ class WindowPublisher implements Publisher {
     if (this.troubled && this.troubleSaid)
       this.log.info({ queued: this.window.queued }, 'publishing works again');
     this.troubled = false;
+    this.onSettled(message);
     this.wake();
   }
 
@@ -219,7 +230,8 @@ class WindowPublisher implements Publisher {
     this.wake();
   }
 
-  private drop({ subject, rows, data }: Outbound, reason: DropReason, problem: string): void {
+  private drop(message: Outbound, reason: DropReason, problem: string): void {
+    const { subject, rows, data } = message;
     this.dropped++;
     this.droppedRows += rows;
     const fields = {
@@ -231,6 +243,7 @@ class WindowPublisher implements Publisher {
     };
     if (isWorthLogging(this.dropped)) this.log.error(fields, 'message dropped');
     this.onDrop({ subject, rows, reason });
+    this.onSettled(message);
   }
 
   private trouble(problem: string): void {

@@ -13,7 +13,6 @@ import { Drain } from '../../services/capture/drain.ts';
 import { type Executable, Executables, fileKey, isRefusal } from '../../services/capture/executables.ts';
 import { Listeners } from '../../services/capture/listeners.ts';
 import { BPF_OBJECT, Probes } from '../../services/capture/probes.ts';
-import type { Publisher } from '../../services/runtime/bus.ts';
 
 export interface CaptureOptions {
   readonly uprobes?: 'auto' | 'multi' | 'perf';
@@ -116,9 +115,6 @@ export class Capture {
 
   /** Begins to read the ring. */
   read(): void {
-    const publisher = {
-      publish: ({ data }: { data: Uint8Array }) => this.accept(data),
-    } as Partial<Publisher>;
     const callers = new Callers({
       stack: (id) => this.probes.stack(id),
       symbolsOf: (binary) => this.executables.symbolsOf(binary),
@@ -126,8 +122,8 @@ export class Capture {
     });
     this.drain = new Drain({
       probes: this.probes,
-      publisher: publisher as Publisher,
-      queueDroppedRows: { uprobe: 0, kprobe: 0 },
+      publish: ({ data }) => this.accept(data),
+      undelivered: () => ({}),
       host: 'test',
       boot: 'boot',
       sinceNs: 1n,

@@ -28,7 +28,9 @@ const PURE = [
   'services/capture/budget.ts',
   'services/capture/event-decoder.ts',
   'services/capture/go/',
+  'services/capture/message-queue.ts',
   'services/capture/ring-buffer.ts',
+  'services/capture/spool.ts',
   'services/cli/endpoint.ts',
   'services/cli/escape.ts',
   'services/cli/format.ts',
@@ -56,7 +58,7 @@ const NOT_PURE = [
   'services/capture/go/symbol-file.ts',
   'services/capture/go/symbolizer.ts',
 ];
-const PURE_MODULES = /^(zod|msgpackr|node:(buffer|crypto|util))$/;
+const PURE_MODULES = /^(zod|msgpackr|node:(buffer|crypto|util|zlib))$/;
 const IMPURE =
   /\bDate\.now\b|\bnew Date\(\)|\bperformance\.|\bset(Timeout|Interval|Immediate)\b|\bMath\.random\b|\brandom(UUID|Bytes)\b|\bconsole\.|\b(createConnection|createServer|new Socket)\b|(?<!['".\w])process\.(argv|cwd|env|hrtime|kill|on|std\w+)\b/;
 

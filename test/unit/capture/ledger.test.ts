@@ -17,7 +17,11 @@ const KERNEL = {
 
 describe('the ledger', () => {
   it('counts as captured what a hook saw, delivered or not, and every drop by stage and reason', () => {
-    const sources = { kernel: KERNEL, unknownRecords: 7, queueDroppedRows: { uprobe: 8, kprobe: 9 } };
+    const sources = {
+      kernel: KERNEL,
+      unknownRecords: 7,
+      undelivered: { 'queue_full.uprobe': 8, 'spool_full.kprobe': 9 },
+    };
     expect(ledgerOf(sources)).toEqual({
       captured: { request_start: 101, request_end: 92, socket: 53 },
       dropped: {
@@ -26,14 +30,14 @@ describe('the ledger', () => {
         'ring_full.socket': 3,
         unknown_record: 7,
         'queue_full.uprobe': 8,
-        'queue_full.kprobe': 9,
+        'spool_full.kprobe': 9,
       },
     });
   });
 
   it('names no drop that did not happen', () => {
     const lossless = { ...KERNEL, COUNT_RING_FULL_REQUEST_START: 0, COUNT_RING_FULL_REQUEST_END: 0 };
-    const sources = { kernel: lossless, unknownRecords: 0, queueDroppedRows: { uprobe: 0, kprobe: 0 } };
+    const sources = { kernel: lossless, unknownRecords: 0, undelivered: { 'queue_full.uprobe': 0 } };
     expect(ledgerOf(sources).dropped).toEqual({ 'ring_full.socket': 3 });
   });
 

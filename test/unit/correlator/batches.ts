@@ -6,6 +6,7 @@ import {
   type EventBatch,
   encodeEvents,
   KPROBE_COLUMNS,
+  type Ledger,
   PROCESS_COLUMNS,
   REQUEST_END,
   REQUEST_START,
@@ -22,6 +23,7 @@ export interface Head {
   readonly seq: number;
   readonly sinceNs?: bigint;
   readonly uptoNs?: bigint;
+  readonly ledger?: Omit<Ledger, 'sinceNs'>;
   readonly processes?: readonly Row[];
   readonly callers?: readonly Row[];
 }
@@ -76,7 +78,7 @@ export function batchBytes(head: Head, rows: readonly Row[]): Uint8Array {
     fromNs: 0n,
     uptoNs,
     n: rows.length,
-    ledger: { sinceNs, captured: {}, dropped: {} },
+    ledger: { sinceNs, ...(head.ledger ?? { captured: {}, dropped: {} }) },
     processes: processes.length,
     callers: callers.length,
     cols: {

@@ -50,6 +50,7 @@ function writer() {
         flush: () => bus.flush(),
         stats: { queued: 0, queuedBytes: 0, acked: 0, ackedRows: 0, dropped: 0, droppedRows: 0, resent: 0 },
         close: () => undefined,
+        release: () => [],
       },
       pipeline,
       join,

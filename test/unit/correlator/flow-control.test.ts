@@ -8,7 +8,13 @@ afterEach(() => vi.useRealTimers());
 
 it('stops reading above half of the queue and goes on below a quarter', () => {
   const stats = { queued: 0, queuedBytes: 0, acked: 0, ackedRows: 0, dropped: 0, droppedRows: 0, resent: 0 };
-  const publisher = { publish: () => undefined, flush: async () => true, stats, close: () => undefined };
+  const publisher = {
+    publish: () => undefined,
+    flush: async () => true,
+    stats,
+    close: () => undefined,
+    release: () => [],
+  };
   const calls: string[] = [];
   const reader = { pause: () => calls.push('pause'), resume: () => calls.push('resume') };
   const control = new FlowControl(publisher, 1_000);
