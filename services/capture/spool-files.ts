@@ -27,7 +27,7 @@ const LOSSES = 'losses.json';
 const count = z.number().int().nonnegative();
 const losses = z.object({
   ofRuns: z.record(z.string(), z.object({ uprobe: count, kprobe: count })),
-  dropping: count.optional(),
+  dropping: z.object({ number: count, bytes: count }).optional(),
 });
 
 /** Throws FlowtagError SPOOL_IN_USE, or what the file system says. */

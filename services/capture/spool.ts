@@ -2,7 +2,7 @@
 // bound the oldest segment goes of which nothing is on its way, and its rows are counted. Pure but for `files`.
 //
 // A loss has to be told by what is published of the same run of capture, or nobody can check its ledger: batches that
-// are read back say what was lost of their run by then, and of a run that has ended the last batch is kept.
+// are read back say what was lost of their run by then, and of each run the last batch is kept.
 import { type Ledger, withDropped } from '../../schemas/events.ts';
 import { type EventKind, parseEventSubject } from '../../schemas/subjects.ts';
 import type { Outbound } from '../runtime/bus.ts';
@@ -20,8 +20,8 @@ export interface SegmentName {
 
 export interface Losses {
   readonly ofRuns: Readonly<Record<string, LostRows>>;
-  /** The segment whose rows were counted last: it may still be there. */
-  readonly dropping?: number | undefined;
+  /** The segment whose rows were counted last, and what is to be left of it: it may still be whole. */
+  readonly dropping?: { readonly number: number; readonly bytes: number } | undefined;
 }
 
 /** The disk. What writes or reads may throw; what takes away may not. */
@@ -54,6 +54,9 @@ export interface Segment extends SegmentName {
   /** Nothing more of it can go: the last batch of a run. */
   reduced: boolean;
 }
+
+/** What is there is on its way, or the last of its run. */
+export class SpoolFullError extends Error {}
 
 /** Far more than the bytes give unless capture dies again and again. */
 const MOST_SEGMENTS = 4_096;
@@ -88,8 +91,9 @@ export class Spool {
       this.bytes += bytes;
     }
     this.list.sort((a, b) => a.number - b.number);
-    this.nextNumber = Math.max(this.list.at(-1)?.number ?? 0, dropping ?? 0) + 1;
+    this.nextNumber = Math.max(this.list.at(-1)?.number ?? 0, dropping?.number ?? 0) + 1;
     this.finishDrop(dropping);
+    this.mendNewest();
   }
 
   get segments(): number {
@@ -205,63 +209,79 @@ export class Spool {
     const oldest = this.list.find(
       (segment) => segment !== this.tail && segment.readTo === 0 && (crowded || !segment.reduced),
     );
-    if (oldest === undefined) throw new Error('no segment can go: all of them are on their way');
-    const messages = this.messagesOf(oldest);
-    const kept = this.isLastOfEndedRun(oldest) && !crowded ? messages.pop() : undefined;
+    if (oldest === undefined) throw new SpoolFullError('full, and nothing in it can go');
+    const messages = [...this.scan(oldest).messages];
+    const last = this.isLastOfRun(oldest) && !crowded ? messages.pop() : undefined;
+    const kept = last && encodeRecord(last);
     const rows = rowsOf(messages);
     const before = this.lostOf(oldest.run);
     const lost = { uprobe: before.uprobe + rows.uprobe, kprobe: before.kprobe + rows.kprobe };
-    this.saveLosses(new Map([...this.lost, [oldest.run, lost]]), oldest.number);
+    this.saveLosses(new Map([...this.lost, [oldest.run, lost]]), {
+      number: oldest.number,
+      bytes: kept?.length ?? 0,
+    });
     this.lostRows += rows.uprobe + rows.kprobe;
-    this.reduce(oldest, kept);
+    this.shrink(oldest, kept);
+    oldest.reduced = true;
   }
 
-  private reduce(segment: Segment, kept: Outbound | undefined): void {
-    this.bytes -= segment.bytes;
-    if (kept === undefined) this.forget(segment);
+  private shrink(segment: Segment, left: Buffer | undefined): void {
+    this.bytes += (left?.length ?? 0) - segment.bytes;
+    if (left === undefined) this.forget(segment);
     else {
-      const record = encodeRecord(kept);
-      this.files.replace(segment, record);
-      segment.bytes = record.length;
-      segment.reduced = true;
-      this.bytes += record.length;
+      this.files.replace(segment, left);
+      segment.bytes = left.length;
     }
   }
 
   /** Its rows were counted, and then the process died. */
-  private finishDrop(number: number | undefined): void {
-    const segment = this.list.find((one) => one.number === number);
-    if (segment)
-      this.reduce(segment, this.isLastOfEndedRun(segment) ? this.messagesOf(segment).at(-1) : undefined);
-    if (number !== undefined) this.saveLosses(this.lost, undefined);
+  private finishDrop(dropping: Losses['dropping']): void {
+    const segment = this.list.find(({ number }) => number === dropping?.number);
+    if (segment === undefined || segment.bytes === dropping?.bytes) return;
+    const last = dropping?.bytes === 0 ? undefined : this.scan(segment).messages.at(-1);
+    this.shrink(segment, last && encodeRecord(last));
+  }
+
+  /** Its end is torn when the process died while it wrote: no batch of its run that would tell a loss. */
+  private mendNewest(): void {
+    const newest = this.list.at(-1);
+    if (newest === undefined) return;
+    const { wholeBytes } = this.scan(newest);
+    if (wholeBytes === newest.bytes) return;
+    this.shrink(newest, wholeBytes > 0 ? this.files.read(newest, 0, wholeBytes) : undefined);
   }
 
   /** Saved first: what cannot be counted is not dropped. */
-  private saveLosses(lost: ReadonlyMap<string, LostRows>, dropping: number | undefined): void {
+  private saveLosses(lost: ReadonlyMap<string, LostRows>, dropping: Losses['dropping']): void {
     const runs = new Set([this.run, ...this.list.map(({ run }) => run)]);
-    const remembered = [...lost].filter(([run]) => runs.has(run));
+    const remembered = [...lost].filter(([run, { uprobe, kprobe }]) => runs.has(run) && uprobe + kprobe > 0);
     this.files.saveLosses({ ofRuns: Object.fromEntries(remembered), dropping });
     this.lost = new Map(remembered);
   }
 
-  private isLastOfEndedRun({ run, number }: SegmentName): boolean {
-    return run !== this.run && !this.list.some((other) => other.run === run && other.number > number);
+  /** Nothing of its run follows (yet) that would tell what was lost. */
+  private isLastOfRun({ run, number }: SegmentName): boolean {
+    return !this.list.some((other) => other.run === run && other.number > number && other.bytes > 0);
   }
 
-  private messagesOf(segment: Segment): Outbound[] {
+  /** What can be read of it, and where that ends. */
+  private scan(segment: Segment): { readonly messages: readonly Outbound[]; readonly wholeBytes: number } {
     const messages: Outbound[] = [];
+    let wholeBytes = 0;
     try {
       const bytes = this.files.read(segment, 0, segment.bytes);
       for (let at = 0; at < bytes.length; ) {
         const { message, end } = readRecord(bytes, at);
-        if (message) messages.push(message);
-        else this.damagedBytes += end - at;
+        if (message) {
+          messages.push(message);
+          wholeBytes = end;
+        } else this.damagedBytes += end - at;
         at = end;
       }
     } catch {
       this.damagedBytes += segment.bytes;
     }
-    return messages;
+    return { messages, wholeBytes };
   }
 }
 
@@ -273,5 +293,8 @@ function rowsOf(messages: readonly Outbound[]): LostRows {
 
 /** As the ledger names them. */
 export function droppedOf({ uprobe, kprobe }: LostRows): Ledger['dropped'] {
-  return { 'spool_full.uprobe': uprobe, 'spool_full.kprobe': kprobe };
+  return {
+    ...(uprobe > 0 && { 'spool_full.uprobe': uprobe }),
+    ...(kprobe > 0 && { 'spool_full.kprobe': kprobe }),
+  };
 }
