@@ -1,6 +1,8 @@
 // flowtag's capture daemon as a user runs it, the build in dist/, on a NATS server of the benchmark.
 import { spawn } from 'node:child_process';
-import { resolve } from 'node:path';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { unpack } from '../../schemas/codec.ts';
 import { type Status, status } from '../../schemas/status.ts';
@@ -49,7 +51,17 @@ export class CaptureBus {
       latest = status.parse(unpack(data));
     });
     const command = [resolve('bin/flowtag.js'), 'capture', '--server', this.nats.url, '--host', host];
-    command.push('--target', target, '--log-level', 'warn', '--max-hits', `${MAX_HITS}`);
+    const dataDir = await mkdtemp(join(tmpdir(), 'flowtag-bench-capture-'));
+    command.push(
+      '--data-dir',
+      dataDir,
+      '--target',
+      target,
+      '--log-level',
+      'warn',
+      '--max-hits',
+      `${MAX_HITS}`,
+    );
     const child = spawn('setpriv', ['--pdeathsig', 'KILL', process.execPath, ...command, ...options], {
       env: environment(),
       stdio: ['ignore', 'ignore', 'pipe'],
@@ -69,6 +81,7 @@ export class CaptureBus {
     const end = async (): Promise<void> => {
       heartbeats.close();
       await endChild(child, STOP_MS);
+      await rm(dataDir, { recursive: true, force: true });
     };
     const isProbing = (): boolean =>
       latest?.state === 'ready' && latest.notes.some((note) => note.startsWith(`probing ${target} `));

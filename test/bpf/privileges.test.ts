@@ -54,6 +54,7 @@ function start(capabilities: readonly Capability[]): () => string {
   const user = ['--reuid', `${NOBODY}`, '--regid', `${NOBODY}`, '--clear-groups'];
   const rights = ['--inh-caps', list, '--ambient-caps', list, '--bounding-set', `-all,${list}`];
   const command = [...FLOWTAG, 'capture', '--server', nats.url, '--host', 'h', '--target', `${cases.pid}`];
+  command.push('--spool-mib', '0'); // nobody may not write here
   child = spawn('setpriv', [...user, ...rights, '--pdeathsig', 'KILL', ...command]);
   let text = '';
   for (const stream of [child.stdout!, child.stderr!])
