@@ -38,6 +38,7 @@ export interface Truth {
 }
 
 const DRAIN_MS = 20;
+const MOST_FLOWS = 2_000; // of a drain: two rows each have to fit into a batch
 const QUEUE_BYTES = 64 << 20;
 const SPOOL_BYTES = 1 << 30;
 const IDS_PER_MS = 1_000n; // ids of a later run are above those of all runs before
@@ -106,7 +107,7 @@ export class SimulatedHost {
 
   private drain(): void {
     const due = Math.floor(((performance.now() - this.beganMs) * this.options.flowsPerSecond) / 1_000);
-    const count = due - this.flows;
+    const count = Math.min(due - this.flows, MOST_FLOWS);
     if (count <= 0) return;
     const first = this.nextId;
     const ids = Array.from({ length: count }, (_, i) => first + i);

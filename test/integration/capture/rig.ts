@@ -71,6 +71,11 @@ export class Rig {
     return one;
   }
 
+  async api(verb: string, body: object = {}): Promise<{ readonly config: object }> {
+    const reply = await this.bus.request(`$JS.API.${verb}`, '', Buffer.from(JSON.stringify(body)), 4_000);
+    return JSON.parse(Buffer.from(reply.data).toString());
+  }
+
   spoolBytes(): number {
     const dir = join(this.dataDir, 'spool');
     return readdirSync(dir)

@@ -1,10 +1,12 @@
 // A host that is cut off from the bus, killed meanwhile, and back: what it appended is stored once and in order, or
 // counted. What it appended is read from its own record, not from the spool.
 import { writeFileSync } from 'node:fs';
+import { cp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import type { EventBatch } from '../../../schemas/events.ts';
+import { Join } from '../../../services/correlator/join.ts';
 import { readTruth } from '../../support/simulated-host.ts';
 import { until } from '../runtime/support.ts';
 import { flowsOf, numbersOf, Rig } from './rig.ts';
@@ -14,6 +16,14 @@ beforeEach(async () => {
   rig = await Rig.open();
 });
 afterEach(() => rig.close());
+
+const LIMITS = {
+  windowNs: 60_000_000_000n,
+  lateNs: 1_000_000_000n,
+  maxRequests: 100_000,
+  maxBoots: 10,
+  silentNs: 3_600_000_000_000n,
+};
 
 const upTo = (end: number): number[] => Array.from({ length: end }, (_, n) => n + 1);
 
@@ -69,6 +79,34 @@ it('publishes after kill -9 what earlier runs appended while they were cut off',
   expect(rig.spoolBytes()).toBe(0);
 });
 
+it('may store a batch twice after the duplicate window, which the join knows by its number', {
+  timeout: 90_000,
+}, async () => {
+  const { config } = await rig.api('STREAM.INFO.FLOWTAG_EV');
+  await rig.api('STREAM.UPDATE.FLOWTAG_EV', { ...config, duplicate_window: 100_000_000 });
+  const host = await rig.host();
+  rig.link.set('cut');
+  await sleep(1_000);
+  expect(await host.end('SIGKILL')).toBe('SIGKILL');
+  rig.link.set('up');
+  const spool = `${rig.dataDir}/spool`;
+  await cp(spool, `${spool}.copy`, { recursive: true });
+  for (let times = 0; times < 2; times++) {
+    await cp(`${spool}.copy`, spool, { recursive: true }); // as if no acknowledgement had arrived
+    const again = await rig.host({ flowsPerSecond: 0 });
+    await until('the spool to be empty', () => rig.spoolBytes() === 0);
+    expect(await again.end('SIGKILL')).toBe('SIGKILL');
+    await sleep(200);
+  }
+  const batches = await rig.stored();
+  const once = batches.slice(batches.findIndex(({ seq }, at) => at > 0 && seq === 1));
+  expect(() => flowsOf(batches)).toThrow('twice');
+  const join = new Join(LIMITS);
+  const flows = batches.flatMap((batch, at) => join.accept(batch.host, batch, at + 1).flows);
+  expect(flows).toHaveLength(flowsOf(once).size);
+  expect(join.counters.repeatedBatches).toBe(once.length);
+});
+
 it('leaves on disk what cannot be published when it is stopped in order, and says so', {
   timeout: 90_000,
 }, async () => {
@@ -91,7 +129,11 @@ it('counts exactly what had to go at the bound, through a restart', { timeout: 9
   const small = { spoolBytes: 12 << 20, segmentBytes: 1 << 19, flowsPerSecond: 10_000 };
   let host = await rig.host(small);
   rig.link.set('cut');
-  await until('the bound', () => host.log().includes('the oldest events went'), 60_000);
+  await until('the bound', () => host.log().includes('the oldest events went'), 45_000).catch(
+    (error: Error) => {
+      throw new Error(`${error.message}: ${rig.spoolBytes()} bytes\n${host.log()}`);
+    },
+  );
   expect(await host.end('SIGKILL')).toBe('SIGKILL');
   rig.link.set('up');
   host = await rig.host({ ...small, flowsPerSecond: 100 });
