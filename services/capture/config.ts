@@ -71,7 +71,7 @@ export const captureOptions = z
     spoolMib: z
       .number()
       .int()
-      .refine((mib) => mib === 0 || (mib >= 32 && mib <= 1 << 20), 'is not 0, nor from 32 to 1048576')
+      .refine((mib) => mib === 0 || (mib >= 32 && mib <= 8192), 'is not 0, nor from 32 to 8192')
       .default(1024)
       .describe(
         'events kept on disk while the bus is away, in MiB; beyond it the oldest are dropped and counted; 0: in memory only',

@@ -68,6 +68,7 @@ export class Outbox {
     this.options = options;
     this.files = files;
     this.spool = files && new Spool(files, String(sinceNs), { bytes: spoolBytes, segmentBytes });
+    this.lostSaid = this.spool?.lostRows ?? 0;
     this.publisher = bus.publisher({
       queueBytes: Number.MAX_SAFE_INTEGER, // bounded here
       onDrop: ({ subject, rows, reason }) => this.count(reason, subject, rows),

@@ -160,7 +160,7 @@ export class Spool {
     }
   }
 
-  /** What was lost before it can be known, of the batches before it. */
+  /** Its ledger is as old as it is; what was lost since then would be told by nobody. */
   private withLosses(message: Outbound, run: string): Outbound {
     const lost = this.lost.get(run);
     return lost ? { ...message, data: withDropped(message.data, droppedOf(lost)) } : message;
@@ -221,17 +221,16 @@ export class Spool {
       bytes: kept?.length ?? 0,
     });
     this.lostRows += rows.uprobe + rows.kprobe;
+    oldest.reduced = true; // before what may fail: no row is counted twice
     this.shrink(oldest, kept);
-    oldest.reduced = true;
   }
 
   private shrink(segment: Segment, left: Buffer | undefined): void {
-    this.bytes += (left?.length ?? 0) - segment.bytes;
     if (left === undefined) this.forget(segment);
-    else {
-      this.files.replace(segment, left);
-      segment.bytes = left.length;
-    }
+    else this.files.replace(segment, left);
+    const bytes = left?.length ?? 0;
+    this.bytes += bytes - segment.bytes;
+    segment.bytes = bytes;
   }
 
   /** Its rows were counted, and then the process died. */
