@@ -1,5 +1,6 @@
 // The streams of the bus. Servers up to 2.10 drop fields they do not know without an error, so what the server says
 // it made is compared with what was asked.
+import { z } from 'zod';
 import {
   DEAD_LETTER_STREAM,
   DEAD_LETTER_SUBJECTS,
@@ -33,11 +34,48 @@ const TIMEOUT_MS = 4_000;
 
 /** Creates what is missing; idempotent. Throws BusError STREAM_MISMATCH when a stream is not what was asked for. */
 export async function provisionStreams(bus: Bus, limits: StreamLimits): Promise<void> {
-  const request: Request = async (subject, data) => (await bus.request(subject, '', data, TIMEOUT_MS)).data;
-  const { eventBytes, eventAgeMs, flowBytes, flowAgeMs } = limits;
-  await provision(request, EVENT_STREAM, [EVENT_SUBJECTS], eventBytes, eventAgeMs);
+  const request = requestOf(bus);
+  const { flowBytes, flowAgeMs } = limits;
+  await provisionEvents(request, limits);
   await provision(request, FLOW_STREAM, FLOW_SUBJECTS, flowBytes, flowAgeMs);
   await provision(request, DEAD_LETTER_STREAM, [DEAD_LETTER_SUBJECTS], DEAD_LETTER_BYTES, DEAD_LETTER_AGE_MS);
+}
+
+/** The streams of a site's own server: its daemons' events, which the hub sources. Otherwise as provisionStreams. */
+export async function provisionSite(
+  bus: Bus,
+  limits: Pick<StreamLimits, 'eventBytes' | 'eventAgeMs'>,
+): Promise<void> {
+  await provisionEvents(requestOf(bus), limits);
+}
+
+/**
+ * The hub's event stream sources those of the sites with these JetStream domains, besides those that it sources
+ * already: sites may join at any time.
+ */
+export async function sourceSites(bus: Bus, domains: readonly string[]): Promise<void> {
+  const request = requestOf(bus);
+  const { config } = await readStream(request, EVENT_STREAM);
+  const present = sources.parse(config.sources ?? []);
+  const missing = domains
+    .map((domain) => ({ name: EVENT_STREAM, external: { api: `$JS.${domain}.API`, deliver: '' } }))
+    .filter(({ external }) => !present.some((source) => source.external?.api === external.api));
+  if (missing.length === 0) return;
+  const changed = { ...config, sources: [...present, ...missing] };
+  await callJetStream(request, `$JS.API.STREAM.UPDATE.${EVENT_STREAM}`, changed, streamInfo);
+}
+
+const sources = z.array(z.looseObject({ external: z.looseObject({ api: z.string() }).optional() }));
+
+function requestOf(bus: Bus): Request {
+  return async (subject, data) => (await bus.request(subject, '', data, TIMEOUT_MS)).data;
+}
+
+async function provisionEvents(
+  request: Request,
+  { eventBytes, eventAgeMs }: Pick<StreamLimits, 'eventBytes' | 'eventAgeMs'>,
+): Promise<void> {
+  await provision(request, EVENT_STREAM, [EVENT_SUBJECTS], eventBytes, eventAgeMs);
 }
 
 async function provision(
