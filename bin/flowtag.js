@@ -6,6 +6,7 @@ import { existsSync } from 'node:fs';
 const SERVICES = {
   capture: 'capture/main.js',
   correlator: 'correlator/main.js',
+  provision: 'correlator/provision.js',
   sink: 'sink/main.js',
   store: 'sink/embedded/main.js',
   'check-host': 'capture/check.js',

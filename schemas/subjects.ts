@@ -9,7 +9,13 @@ export const EVENT_SUBJECTS = 'flowtag.ev.>';
 export const FLOW_SUBJECTS = ['flowtag.flow.>', 'flowtag.request.>'];
 export const DEAD_LETTER_SUBJECTS = 'flowtag.dead.>';
 export const LIVE_FLOWS = 'flowtag.flow.>';
+export const LIVE_REQUESTS = 'flowtag.request.>';
 export const STATUS_SUBJECTS = 'flowtag.status.>';
+export const API_SUBJECTS = 'flowtag.api.*';
+/** KV buckets: positions of the correlators' partitions, who is there and owns what, the sink's position. */
+export const CHECKPOINT_BUCKET = 'FLOWTAG_CHECKPOINT';
+export const LEASE_BUCKET = 'FLOWTAG_LEASE';
+export const SINK_BUCKET = 'FLOWTAG_SINK';
 
 export type EventKind = 'uprobe' | 'kprobe';
 export type ApiVerb = 'flows' | 'lookup';

@@ -2,6 +2,7 @@
 
 import { type Bus, connectBus } from '../runtime/bus.ts';
 import { nowNs } from '../runtime/clock.ts';
+import { requireHost } from '../runtime/credential-file.ts';
 import { startHeartbeat } from '../runtime/heartbeat.ts';
 import { startService } from '../runtime/lifecycle.ts';
 import type { Logger } from '../runtime/log.ts';
@@ -37,6 +38,8 @@ export function main(argv: readonly string[]): Promise<number> {
 }
 
 async function run(config: CaptureOptions, log: Logger, signal: AbortSignal): Promise<void> {
+  const { server, creds, tlsCa, host } = config;
+  if (creds) requireHost(creds, host);
   const probes = await Probes.load({
     objectPath: BPF_OBJECT,
     ringBytes: ringBytes(config),
@@ -50,7 +53,7 @@ async function run(config: CaptureOptions, log: Logger, signal: AbortSignal): Pr
   if (!probes.seesUses) log.warn(NO_USES);
   let bus: Bus | undefined;
   try {
-    bus = await connectBus({ server: config.server, name: `flowtag capture ${config.host}`, signal, log });
+    bus = await connectBus({ server, creds, tlsCa, name: `flowtag capture ${host}`, signal, log });
     await capture(config, probes, bus, log, signal);
   } finally {
     await probes.close();

@@ -74,10 +74,10 @@ function checkHost(targets: readonly string[]): Promise<Check[]> {
 }
 
 /** Without a server named, none needs to run: `up` brings its own. */
-async function checkBus({ server, dataDir }: VerbContext): Promise<Check> {
+async function checkBus({ server, dataDir, access }: VerbContext): Promise<Check> {
   const choice = chooseServer(server, dataDir);
   try {
-    const bus = await openBus(choice);
+    const bus = await openBus(choice, access);
     await bus.close();
     const detail = `${withoutCredentials(choice.server)} (${choice.origin})`;
     return { name: 'NATS', state: 'ok', detail, cure: '' };

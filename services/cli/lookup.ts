@@ -63,7 +63,7 @@ async function lookup(key: LookupKey, options: LookupOptions, context: VerbConte
     ...(at === undefined ? {} : { atNs: at }),
   };
   const askedNs = nowNs();
-  const bus = await openBus(chooseServer(context.server, context.dataDir));
+  const bus = await openBus(chooseServer(context.server, context.dataDir), context.access);
   try {
     const { flows, asked } = await lookupFlows(bus, query);
     if (flows.length === asked)

@@ -6,6 +6,7 @@ import { loadConfig, sharedOptions } from '../runtime/config.ts';
 import { FlowtagError } from '../runtime/errors.ts';
 import { VERSION } from '../runtime/version.ts';
 import { addDoctor } from './doctor.ts';
+import { addEnroll } from './enroll.ts';
 import { type Interrupts, watchSignals } from './interrupts.ts';
 import { LineOutput } from './line-output.ts';
 import { addLookup } from './lookup.ts';
@@ -34,7 +35,7 @@ export async function runCommandLine(
   let interrupts: Interrupts | undefined;
   const run: RunVerb = async (command, verb) => {
     const { color, ...given } = command.optsWithGlobals<GlobalOptions>();
-    const { server, dataDir } = connectionOptions(given);
+    const { server, dataDir, ...access } = connectionOptions(given);
     exitCode = await verb({
       out,
       say,
@@ -45,6 +46,7 @@ export async function runCommandLine(
       },
       server,
       dataDir,
+      access,
     });
   };
   try {
@@ -61,25 +63,32 @@ export async function runCommandLine(
 
 interface GlobalOptions {
   readonly server?: string;
+  readonly creds?: string;
+  readonly tlsCa?: string;
   readonly dataDir?: string;
   readonly color: ColorChoice;
 }
 
 /** Flags, else environment, through the one place that reads it. */
 function connectionOptions(given: Omit<GlobalOptions, 'color'>): {
-  server: string | undefined;
+  server?: string | undefined;
+  creds?: string | undefined;
+  tlsCa?: string | undefined;
   dataDir: string;
 } {
   const schema = z.object({
     server: sharedOptions.server.unwrap().optional(),
+    creds: sharedOptions.creds,
+    tlsCa: sharedOptions.tlsCa,
     dataDir: sharedOptions.dataDir,
   });
   const argv = [
     ...(given.server === undefined ? [] : [`--server=${given.server}`]),
+    ...(given.creds === undefined ? [] : [`--creds=${given.creds}`]),
+    ...(given.tlsCa === undefined ? [] : [`--tls-ca=${given.tlsCa}`]),
     ...(given.dataDir === undefined ? [] : [`--data-dir=${given.dataDir}`]),
   ];
-  const { server, dataDir } = loadConfig('cli', schema, argv);
-  return { server, dataDir };
+  return loadConfig('cli', schema, argv);
 }
 
 function buildProgram(terminal: Terminal, run: RunVerb): Command {
@@ -89,6 +98,8 @@ function buildProgram(terminal: Terminal, run: RunVerb): Command {
     )
     .version(VERSION, '-V, --version', 'print the version')
     .option('--server <url>', 'NATS server (default: the one of a running `up`, else nats://127.0.0.1:4222)')
+    .option('--creds <file>', 'credential that `enroll` made: who this is on the bus')
+    .option('--tls-ca <file>', "certificates that vouch for the server's; nothing is sent without TLS then")
     .option('--data-dir <dir>', 'where `up` keeps everything (default: .flowtag)')
     .addOption(new Option('--color <when>', 'colours on stdout').choices(COLOR_CHOICES).default('auto'))
     .addHelpText('after', EXAMPLES)
@@ -104,6 +115,7 @@ function buildProgram(terminal: Terminal, run: RunVerb): Command {
   addObserve(program, run);
   addLookup(program, run);
   addDoctor(program, run);
+  addEnroll(program, run);
   addServices(program);
   return program;
 }
@@ -116,7 +128,8 @@ Examples:
   flowtag lookup 10.0.0.7:40522                  which request made this connection
   flowtag doctor --target /usr/local/bin/server  can this host and this server be probed
 
-Every option of connection also has an environment name: FLOWTAG_SERVER, FLOWTAG_DATA_DIR; NO_COLOR is honoured.
+Every option of connection also has an environment name: FLOWTAG_SERVER, FLOWTAG_CREDS, FLOWTAG_TLS_CA,
+FLOWTAG_DATA_DIR; NO_COLOR is honoured.
 Exit codes: 0 done, 1 failed or not found, 2 usage or configuration, 3 not permitted or unsupported host.`;
 
 function explain(error: unknown, say: (text: string) => void): number {

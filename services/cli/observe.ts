@@ -67,7 +67,7 @@ async function observe(options: ObserveOptions, context: VerbContext): Promise<n
   if (options.since !== undefined && options.until !== undefined && options.since >= options.until)
     throw new UsageError('--since must be before --until');
   const choice = chooseServer(context.server, context.dataDir);
-  const bus = await openBus(choice);
+  const bus = await openBus(choice, context.access);
   try {
     if (options.follow) await follow(bus, options, context);
     else await printHistory(bus, options, context);

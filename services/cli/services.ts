@@ -5,6 +5,7 @@ import { UsageError } from './usage-error.ts';
 const SERVICES = {
   capture: 'probe this host and publish what happens (needs root)',
   correlator: 'join requests and socket events to flows',
+  provision: 'make the streams and buckets that the services need (credential of an admin)',
   sink: 'store flows and answer look-ups',
   store: 'the embedded store alone (the sink starts it by itself)',
 } as const;

@@ -31,7 +31,7 @@ export async function reachBus(server: string, end: AbortSignal): Promise<Bus> {
   for (;;) {
     end.throwIfAborted();
     try {
-      return await openBus({ server, origin: 'started just now' });
+      return await openBus({ server, origin: 'started just now' }, {});
     } catch (error) {
       if (!(error instanceof FlowtagError) || performance.now() > deadlineMs) throw error;
       await sleep(POLL_MS);

@@ -28,7 +28,8 @@ export function serviceSpecs(
   dataDir: string,
   watch: Watch,
 ): ChildSpec[] {
-  const common = [`--server=${server}`, `--data-dir=${dataDir}`];
+  // Its own server asks for none: what the environment names is for another one.
+  const common = [`--server=${server}`, '--creds=', '--tls-ca=', `--data-dir=${dataDir}`];
   const ofCapture = [
     ...watch.targets.map((target) => `--target=${target}`),
     ...(watch.auto ? ['--auto'] : []),

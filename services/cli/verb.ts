@@ -1,5 +1,6 @@
 // What every verb is given, and how it becomes part of the command line.
 import type { Command } from 'commander';
+import type { BusAccess } from '../runtime/bus.ts';
 import type { Paint } from './format.ts';
 import type { Interrupts } from './interrupts.ts';
 import type { LineOutput } from './line-output.ts';
@@ -15,6 +16,8 @@ export interface VerbContext {
   readonly dataDir: string;
   /** As given by flag or environment. */
   readonly server: string | undefined;
+  /** Who the verb is on the bus, and how it knows the server. */
+  readonly access: BusAccess;
 }
 
 /** Runs a verb with the global options of its command; the number is the exit code. */

@@ -18,10 +18,10 @@ export function main(argv: readonly string[]): Promise<number> {
 }
 
 async function run(config: CorrelatorOptions, log: Logger, signal: AbortSignal): Promise<void> {
-  const { server, host, windowMs, lateMs, maxRequests } = config;
+  const { server, creds, tlsCa, host, windowMs, lateMs, maxRequests } = config;
   const instance = `${host}:${process.pid}`;
   const startedNs = nowNs();
-  const bus = await connectBus({ server, name: `flowtag ${ROLE} ${instance}`, signal, log });
+  const bus = await connectBus({ server, creds, tlsCa, name: `flowtag ${ROLE} ${instance}`, signal, log });
   let partition: Partition | undefined;
   const heartbeat = startHeartbeat(bus, () => ({
     role: ROLE,

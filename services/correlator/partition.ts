@@ -1,7 +1,7 @@
 // One partition of the event stream: an ordered reader, the join, an acknowledged publisher and a checkpoint.
 // One instance reads everything now; one for each `flowtag.ev.*.<n>.*` differs in `filter` and `key` alone.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { DEAD_LETTER_SUBJECTS, EVENT_STREAM } from '../../schemas/subjects.ts';
+import { CHECKPOINT_BUCKET, DEAD_LETTER_SUBJECTS, EVENT_STREAM } from '../../schemas/subjects.ts';
 import type { Bus, BusMessage, DropReason, Positions, Publisher, Reader } from '../runtime/bus.ts';
 import { provisionStreams, type StreamLimits } from '../runtime/bus-streams.ts';
 import { BusError } from '../runtime/errors.ts';
@@ -30,7 +30,6 @@ export interface PartitionOptions {
   readonly signal: AbortSignal;
 }
 
-const CHECKPOINT_BUCKET = 'FLOWTAG_CHECKPOINT';
 const QUEUE_BYTES = 64 << 20;
 const RETRY_MS = 1_000;
 

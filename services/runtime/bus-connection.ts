@@ -1,30 +1,33 @@
 // One connection to the bus: the first one is waited for, lost ones come back by themselves, for ever.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect, ErrorCode, type Msg, type NatsConnection, type NatsError } from 'nats';
+import { accessOptions, type BusAccess } from './bus-access.ts';
 import { toHeaders } from './bus-message.ts';
 import { settledWithin } from './deadline.ts';
 import { BusError } from './errors.ts';
 import { type Logger, Recurrence } from './log.ts';
 import { withoutCredentials } from './server-url.ts';
 
-export interface ConnectionOptions {
+export interface ConnectionOptions extends BusAccess {
   readonly server: string;
   readonly name: string;
   readonly signal?: AbortSignal;
   readonly log: Logger;
+  readonly onProblem?: (problem: string) => void;
 }
-
-/** Permissions of the server name it; replies of this process, whatever they answer, begin with it. */
-export const INBOX_PREFIX = '_INBOX_flowtag';
 
 const FIRST_RETRY_MS = 250;
 const LONGEST_RETRY_MS = 2_000;
 /** Problems told apart; a server may put anything into their texts. */
 const MAX_PROBLEMS = 100;
 
-/** Tries until it succeeds; logs when the problem changes. Throws BusError ABORTED when `signal` aborts. */
+/**
+ * Tries until it succeeds; logs when the problem changes. Throws BusError ABORTED when `signal` aborts, ConfigError when
+ * the credential cannot be used.
+ */
 export async function openConnection(options: ConnectionOptions): Promise<Connection> {
-  const { server, name, signal, log } = options;
+  const { server, name, signal, log, onProblem } = options;
+  const access = accessOptions(options, server, log);
   const changes = new Recurrence();
   let said = '';
   for (let waitMs = FIRST_RETRY_MS; ; waitMs = Math.min(2 * waitMs, LONGEST_RETRY_MS)) {
@@ -33,7 +36,7 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
       const nats = await connect({
         servers: server.split(','),
         name,
-        inboxPrefix: INBOX_PREFIX,
+        ...access,
         maxReconnectAttempts: -1, // the default gives up after 10 × 2 s
         reconnectTimeWait: 250,
         reconnectJitter: 250,
@@ -44,10 +47,11 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
         ignoreAuthErrorAbort: true, // credentials may be renewed while we retry
       });
       if (said !== '') log.info({ server: withoutCredentials(server) }, 'bus reached');
-      if (!signal?.aborted) return new Connection(nats, log.child({ connection: name }));
+      if (!signal?.aborted) return new Connection(nats, access.inboxPrefix, log.child({ connection: name }));
       await nats.close();
     } catch (error) {
       const problem = (error as Error).message;
+      onProblem?.(problem);
       if (problem !== said && changes.isWorthLogging(performance.now()))
         log.warn({ server: withoutCredentials(server), problem }, 'bus not reachable, retrying');
       said = problem;
@@ -58,6 +62,8 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
 
 export class Connection {
   readonly nats: NatsConnection;
+  /** Of this identity: see schemas/permissions.ts. */
+  readonly inboxPrefix: string;
   private readonly log: Logger;
   private readonly listeners = new Set<(up: boolean) => void>();
   private readonly losses = new Recurrence();
@@ -65,8 +71,9 @@ export class Connection {
   private lossSaid = false;
   private state: 'up' | 'down' | 'closed' = 'up';
 
-  constructor(nats: NatsConnection, log: Logger) {
+  constructor(nats: NatsConnection, inboxPrefix: string, log: Logger) {
     this.nats = nats;
+    this.inboxPrefix = inboxPrefix;
     this.log = log;
     void this.watch();
   }
@@ -95,7 +102,7 @@ export class Connection {
     });
   }
 
-  /** Throws BusError TIMEOUT, also when the connection is away, or NO_RESPONDERS. */
+  /** Throws BusError TIMEOUT, also when the connection is away, NO_RESPONDERS or NOT_PERMITTED. */
   async request(
     subject: string,
     data: Uint8Array,
@@ -106,7 +113,10 @@ export class Connection {
     try {
       return await this.nats.request(subject, data, { timeout: timeoutMs, headers: toHeaders(schema, more) });
     } catch (cause) {
-      const nobody = (cause as Partial<NatsError>).code === ErrorCode.NoResponders;
+      const { code } = cause as Partial<NatsError>;
+      if (code === ErrorCode.PermissionsViolation)
+        throw new BusError('NOT_PERMITTED', `${subject}: not permitted to this identity`, { cause });
+      const nobody = code === ErrorCode.NoResponders;
       const cure = subject.startsWith('$JS.')
         ? '; is JetStream enabled on the server (nats-server -js)?'
         : '';

@@ -8,6 +8,7 @@ export type Request = (subject: string, data: Uint8Array) => Promise<Uint8Array>
 /** Numbers of nats-server's errors (server/errors.json) that callers treat differently. */
 export const JS_ERROR = {
   messageNotFound: 10_037,
+  streamNotFound: 10_059,
   noStorage: 10_047,
   messageTooLarge: 10_054,
   nameInUse: 10_058,
@@ -60,6 +61,34 @@ export function readReply<S extends z.ZodType>(subject: string, data: Uint8Array
   const yes = reply.safeParse(raw);
   if (yes.success) return yes.data;
   throw new BusError('JETSTREAM', `${subject}: unexpected reply: ${yes.error.issues[0]!.message}`);
+}
+
+/** Undefined when there is none. */
+export async function findStream(request: Request, stream: string): Promise<StreamInfo | undefined> {
+  try {
+    return await readStream(request, stream);
+  } catch (error) {
+    if (error instanceof JetStreamError && error.number === JS_ERROR.streamNotFound) return undefined;
+    throw error;
+  }
+}
+
+/** Throws BusError NOT_PROVISIONED when this identity may not make streams. */
+export async function createStream(request: Request, config: { readonly name: string }): Promise<StreamInfo> {
+  const { name } = config;
+  try {
+    return await callJetStream(request, `$JS.API.STREAM.CREATE.${name}`, config, streamInfo);
+  } catch (error) {
+    if (error instanceof JetStreamError && error.number === JS_ERROR.nameInUse)
+      return readStream(request, name);
+    if (!(error instanceof BusError) || error.code !== 'NOT_PERMITTED') throw error;
+    throw new BusError(
+      'NOT_PROVISIONED',
+      `stream ${name} is missing, and this identity may not make it: run once, and after each upgrade, ` +
+        'flowtag provision with the credential of an admin (flowtag enroll --role admin NAME)',
+      { cause: error },
+    );
+  }
 }
 
 export function readStream(request: Request, stream: string): Promise<StreamInfo> {

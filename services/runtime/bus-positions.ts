@@ -3,11 +3,12 @@
 import { z } from 'zod';
 import {
   callJetStream,
+  createStream,
+  findStream,
   JetStreamError,
   JS_ERROR,
   publishReply,
   type Request,
-  streamInfo,
 } from './bus-jetstream.ts';
 import { BusError } from './errors.ts';
 
@@ -45,11 +46,7 @@ export async function openPositions(request: HeaderRequest, bucket: string): Pro
     allow_rollup_hdrs: true,
     deny_delete: true,
   };
-  try {
-    await callJetStream(request, `$JS.API.STREAM.CREATE.${config.name}`, config, streamInfo);
-  } catch (error) {
-    if (!(error instanceof JetStreamError && error.number === JS_ERROR.nameInUse)) throw error;
-  }
+  if (!(await findStream(request, config.name))) await createStream(request, config);
   return new KeyValuePositions(request, bucket);
 }
 

@@ -1,7 +1,7 @@
 // Stored or counted as dropped, in order. The client's own `js.publish` costs ten times the CPU and loses what is
 // sent during a disconnect; here one wildcard inbox takes all acknowledgements and bus-window.ts decides.
 import { createInbox, ErrorCode, type Msg, type NatsError } from 'nats';
-import { type Connection, INBOX_PREFIX } from './bus-connection.ts';
+import type { Connection } from './bus-connection.ts';
 import { JetStreamError, JS_ERROR, publishReply, readReply } from './bus-jetstream.ts';
 import { toHeaders } from './bus-message.ts';
 import { isPublishable } from './bus-subject.ts';
@@ -108,7 +108,7 @@ class WindowPublisher implements Publisher {
       stallMs: this.stallMs,
       retryMs: RETRY_MS,
     });
-    this.inbox = createInbox(INBOX_PREFIX);
+    this.inbox = createInbox(connection.inboxPrefix);
     const callback = (_: Error | null, reply: Msg): void => this.onReply(reply);
     const subscription = connection.nats.subscribe(`${this.inbox}.*`, { callback });
     const timer = setInterval(() => this.onTick(), TICK_MS);

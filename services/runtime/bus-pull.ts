@@ -2,7 +2,7 @@
 // are spoken here as ADR-37 of nats-architecture-and-design has them, because the client's `consume()` can neither
 // pause nor show heartbeats.
 import { createInbox, type Msg, nanos, type Subscription } from 'nats';
-import { type Connection, INBOX_PREFIX } from './bus-connection.ts';
+import type { Connection } from './bus-connection.ts';
 import { type BusMessage, toBusMessage } from './bus-message.ts';
 
 export interface PullHandlers {
@@ -73,7 +73,7 @@ export class PullSession {
     this.nextSubject = `$JS.API.CONSUMER.MSG.NEXT.${stream}.${consumer}`;
     // A message larger than a request's bytes would end every request without being delivered.
     this.pullBytes = Math.max(PULL_BYTES, (nats.info?.max_payload ?? 0) + HEADROOM_BYTES);
-    this.inbox = createInbox(INBOX_PREFIX);
+    this.inbox = createInbox(connection.inboxPrefix);
     this.ended = new Promise((resolve) => {
       this.resolve = resolve;
     });

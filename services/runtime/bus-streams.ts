@@ -11,12 +11,12 @@ import {
 } from '../../schemas/subjects.ts';
 import type { Bus } from './bus.ts';
 import {
-  callJetStream,
+  createStream,
+  findStream,
   JetStreamError,
   JS_ERROR,
   type Request,
-  readStream,
-  streamInfo,
+  type StreamInfo,
 } from './bus-jetstream.ts';
 import { BusError } from './errors.ts';
 
@@ -85,7 +85,7 @@ async function provision(
   bytes: number,
   ageMs: number,
 ): Promise<void> {
-  const asked: Record<string, unknown> = {
+  const asked: Asked = {
     name,
     subjects,
     retention: 'limits',
@@ -96,10 +96,10 @@ async function provision(
     max_age: nanoseconds(ageMs),
     duplicate_window: nanoseconds(Math.min(DUPLICATE_WINDOW_MS, ageMs)), // never above max_age: the server refuses
   };
-  const { config } = await createOrRead(request, name, asked);
-  const differences = Object.keys(asked)
-    .filter((key) => JSON.stringify(config[key]) !== JSON.stringify(asked[key]))
-    .map((key) => `${key} is ${JSON.stringify(config[key])}, asked for ${JSON.stringify(asked[key])}`);
+  const { config } = (await findStream(request, name)) ?? (await create(request, asked));
+  const differences = Object.entries(asked)
+    .filter(([key, value]) => JSON.stringify(config[key]) !== JSON.stringify(value))
+    .map(([key, value]) => `${key} is ${JSON.stringify(config[key])}, asked for ${JSON.stringify(value)}`);
   if (differences.length === 0) return;
   throw new BusError(
     'STREAM_MISMATCH',
@@ -108,16 +108,16 @@ async function provision(
   );
 }
 
-async function createOrRead(request: Request, name: string, asked: Record<string, unknown>) {
+type Asked = { readonly name: string; readonly max_bytes: number } & Readonly<Record<string, unknown>>;
+
+async function create(request: Request, asked: Asked): Promise<StreamInfo> {
   try {
-    return await callJetStream(request, `$JS.API.STREAM.CREATE.${name}`, asked, streamInfo);
+    return await createStream(request, asked);
   } catch (error) {
-    if (!(error instanceof JetStreamError)) throw error;
-    if (error.number === JS_ERROR.nameInUse) return readStream(request, name);
-    if (error.number !== JS_ERROR.noStorage) throw error;
+    if (!(error instanceof JetStreamError) || error.number !== JS_ERROR.noStorage) throw error;
     throw new BusError(
       'NO_STORAGE',
-      `there is no room for stream ${name} (${Number(asked.max_bytes) >> 20} MiB, which the server reserves): free some, ` +
+      `there is no room for stream ${asked.name} (${asked.max_bytes >> 20} MiB, which the server reserves): free some, ` +
         'or give it less: FLOWTAG_CORRELATOR_EVENT_MIB, FLOWTAG_CORRELATOR_FLOW_MIB',
       { cause: error },
     );

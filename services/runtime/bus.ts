@@ -1,6 +1,7 @@
 // The bus as services see it. Bulk reading has a connection of its own, opened when first needed, so that
 // acknowledgements, heartbeats and positions never queue behind it.
 import type { Msg } from 'nats';
+import type { BusAccess } from './bus-access.ts';
 import { type Connection, openConnection } from './bus-connection.ts';
 import { type Request, readStream } from './bus-jetstream.ts';
 import { type BusMessage, toBusMessage, toHeaders } from './bus-message.ts';
@@ -9,6 +10,8 @@ import { createPublisher, type Publisher, type PublisherOptions } from './bus-pu
 import { createReader, type Reader, type ReaderOptions } from './bus-reader.ts';
 import { isWorthLogging, type Logger } from './log.ts';
 
+export type { BusAccess } from './bus-access.ts';
+export { createKey } from './bus-access.ts';
 export type { BusMessage } from './bus-message.ts';
 export type { Positions } from './bus-positions.ts';
 export type { DropReason, Outbound, Publisher, PublisherOptions, PublisherStats } from './bus-publisher.ts';
@@ -36,13 +39,15 @@ export interface Bus {
   close(): Promise<void>;
 }
 
-export interface BusOptions {
+export interface BusOptions extends BusAccess {
   /** One URL, or several joined by commas. */
   readonly server: string;
   /** Shown by the server's monitoring. */
   readonly name: string;
   readonly signal?: AbortSignal;
   readonly log: Logger;
+  /** Why the first connection is not there yet, at each attempt. */
+  readonly onProblem?: (problem: string) => void;
 }
 
 const TIMEOUT_MS = 4_000;
@@ -175,8 +180,9 @@ class NatsBus implements Bus {
   }
 
   private openReading(): Promise<Connection> {
-    const { server, name, log } = this.options;
-    this.reading ??= openConnection({ server, name: `${name} reading`, signal: this.abort.signal, log });
+    const { name } = this.options;
+    const reading = { ...this.options, name: `${name} reading`, signal: this.abort.signal };
+    this.reading ??= openConnection(reading);
     return this.reading;
   }
 }

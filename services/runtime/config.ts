@@ -13,6 +13,14 @@ export const sharedOptions = {
     .regex(SERVERS, 'is not a nats:// or tls:// URL, or several joined by commas')
     .default('nats://127.0.0.1:4222')
     .describe('NATS server, or several joined by commas'),
+  creds: z
+    .string()
+    .optional()
+    .describe('file with the credential that `flowtag enroll` made: who this process is on the bus'),
+  tlsCa: z
+    .string()
+    .optional()
+    .describe("file with the certificates that vouch for the server's; nothing is sent without TLS then"),
   dataDir: z.string().min(1).default('.flowtag').describe('directory for everything kept on this machine'),
   host: z
     .string()

@@ -27,6 +27,7 @@ export class ConfigError extends FlowtagError {
 
 /**
  * The bus did not do what was asked. Codes: `ABORTED` (stopped before the first connection), `TIMEOUT`,
- * `NO_RESPONDERS`, `FENCED` (someone else wrote the position), `STREAM_MISMATCH`, `STREAM_REPLACED`, `JETSTREAM`.
+ * `NO_RESPONDERS`, `NOT_PERMITTED` (to this identity), `NOT_PROVISIONED` (and not permitted to make it), `FENCED` (someone
+ * else wrote the position), `STREAM_MISMATCH`, `STREAM_REPLACED`, `JETSTREAM`.
  */
 export class BusError extends FlowtagError {}

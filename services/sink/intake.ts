@@ -1,6 +1,6 @@
 // Takes over where the last sink stopped, then reads the stream into the store until told to stop.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { FLOW_STREAM } from '../../schemas/subjects.ts';
+import { FLOW_STREAM, SINK_BUCKET } from '../../schemas/subjects.ts';
 import type { Bus, Positions } from '../runtime/bus.ts';
 import { FlowtagError } from '../runtime/errors.ts';
 import { aborted } from '../runtime/lifecycle.ts';
@@ -22,7 +22,6 @@ export interface IntakeOptions {
   readonly log: Logger;
 }
 
-export const BUCKET = 'FLOWTAG_SINK';
 /** Both kinds of the stream: it holds nothing else. */
 const FILTER = 'flowtag.>';
 /** Blocks of 10k rows keep the store's cost a row low; half a second is how long a row may be invisible to look-ups. */
@@ -104,7 +103,7 @@ async function takeOver(
   while (!signal.aborted) {
     try {
       const stream = await bus.streamState(FLOW_STREAM);
-      const positions = await bus.positions(BUCKET);
+      const positions = await bus.positions(SINK_BUCKET);
       const known = await positions.get(POSITION_KEY);
       const start = planStart(known && decodePosition(known.value), stream);
       const { startSeq, fixed, why } = start;

@@ -1,5 +1,6 @@
 // `flowtag sink`: flows and finished requests from the bus into the store, once each; look-ups out of it.
 
+import { API_QUEUE } from '../../schemas/permissions.ts';
 import { apiSubject } from '../../schemas/subjects.ts';
 import { type Bus, connectBus } from '../runtime/bus.ts';
 import { nowNs } from '../runtime/clock.ts';
@@ -25,6 +26,8 @@ async function run(config: SinkConfig, log: Logger, signal: AbortSignal): Promis
   try {
     const bus = await connectBus({
       server: config.server,
+      creds: config.creds,
+      tlsCa: config.tlsCa,
       name: `flowtag sink ${config.host}`,
       signal: stop,
       log,
@@ -58,7 +61,7 @@ async function serve(
   const open = [
     startHeartbeat(bus, () => state.read()),
     ...(['flows', 'lookup'] as const).map((verb) =>
-      bus.serve(apiSubject(verb), 'sink', (message) => answer(verb, message, lookUps)),
+      bus.serve(apiSubject(verb), API_QUEUE, (message) => answer(verb, message, lookUps)),
     ),
   ];
   try {

@@ -66,6 +66,7 @@ function startUp(change: Partial<UpOptions> = {}): RunningUp {
     untilInterrupted: () => ({ stop: stop.signal, kill: kill.signal }),
     dataDir,
     server: undefined,
+    access: {},
   };
   const options: UpOptions = { target: [], output: 'compact', ...change };
   const run = { text, stop, kill, stdout, code: up(options, context, programs) };

@@ -21,12 +21,12 @@ import {
   FLOW_STREAM,
   flowSubject,
   requestSubject,
+  SINK_BUCKET,
   STATUS_SUBJECTS,
 } from '../../../schemas/subjects.ts';
 import { type Bus, connectBus, type Outbound, type Publisher } from '../../../services/runtime/bus.ts';
 import { provisionStreams } from '../../../services/runtime/bus-streams.ts';
 import { POSITION_KEY } from '../../../services/sink/commit.ts';
-import { BUCKET } from '../../../services/sink/intake.ts';
 import { decodePosition } from '../../../services/sink/position.ts';
 import { openStore } from '../../../services/sink/store-client.ts';
 import { startNatsServer } from '../../support/nats-server.ts';
@@ -113,7 +113,7 @@ export async function setUp(options: { dataDir?: string } = {}): Promise<Setup> 
     },
     async position() {
       const { created } = await bus.streamState(FLOW_STREAM);
-      const known = await (await bus.positions(BUCKET)).get(POSITION_KEY);
+      const known = await (await bus.positions(SINK_BUCKET)).get(POSITION_KEY);
       const position = known && decodePosition(known.value);
       return position?.created === created ? position.next : 0;
     },
