@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { z } from 'zod';
 import { CALLER_COLUMNS, KPROBE_COLUMNS, PROCESS_COLUMNS, UPROBE_COLUMNS } from '../schemas/events.ts';
+import { ACCOUNT_OF, BUS_ROLES, permissionsOf } from '../schemas/permissions.ts';
 import { FLOW_FIELDS, REQUEST_FIELDS } from '../schemas/rows.ts';
 import { captureOptions } from '../services/capture/config.ts';
 import { correlatorOptions } from '../services/correlator/config.ts';
@@ -24,6 +25,12 @@ ${options('Every service', optionsOf('', z.object(sharedOptions)))}
 ${options('capture', own('capture', captureOptions))}
 ${options('correlator', own('correlator', correlatorOptions))}
 ${options('sink', own('sink', sinkOptions))}
+## Permissions
+
+What each role may publish and subscribe on a server with access control, as \`flowtag enroll\` writes it; \`NAME\` is the
+identity's name ([threat-model.md](threat-model.md)).
+
+${permissions()}
 ## Messages
 
 MessagePack; the header \`Flowtag-Schema\` names schema and version. Times are Unix epoch nanoseconds, addresses canonical
@@ -40,6 +47,15 @@ if (!process.argv.includes('--check')) writeFileSync(OUTPUT, text);
 else if (readFileSync(OUTPUT, 'utf8') !== text) {
   process.stderr.write(`${OUTPUT} is out of step: run \`npx tsx docs/generate.ts\` and commit it\n`);
   process.exitCode = 1;
+}
+
+function permissions(): string {
+  const cell = (subjects: readonly string[]) => subjects.map((subject) => `\`${subject}\``).join(' ');
+  const rows = BUS_ROLES.map((role) => {
+    const { publish, subscribe } = permissionsOf(role, 'NAME');
+    return `| ${role} | \`${ACCOUNT_OF[role]}\` | ${cell(publish)} | ${cell(subscribe)} |`;
+  });
+  return `| role | account | publish | subscribe |\n|---|---|---|---|\n${rows.join('\n')}\n`;
 }
 
 function own(role: string, schema: z.ZodObject): Option[] {

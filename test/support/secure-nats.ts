@@ -25,7 +25,7 @@ export class SecureNats {
   static async start(identities: readonly (readonly [BusRole, string])[]): Promise<SecureNats> {
     const nats = new SecureNats();
     copyFileSync(join(INFRA, 'nats.conf'), join(nats.dir, 'nats.conf'));
-    execFileSync(join(INFRA, 'make-tls.sh'), [join(nats.dir, 'tls'), '127.0.0.1', 'localhost']);
+    makeTls(join(nats.dir, 'tls'));
     for (const [role, name] of identities) await nats.enroll('--role', role, name);
     nats.port = await freePort();
     await nats.launch();
@@ -90,4 +90,9 @@ export class SecureNats {
       if (performance.now() > deadline || this.output.endsWith('exited'))
         throw new Error(`nats-server did not come up:\n${this.output.slice(-4_000)}`);
   }
+}
+
+/** An authority and a server certificate for loopback. */
+export function makeTls(dir: string): void {
+  execFileSync(join(INFRA, 'make-tls.sh'), [dir, '127.0.0.1', 'localhost']);
 }

@@ -22,6 +22,7 @@ const MAY_READ_ENVIRONMENT = ['services/runtime/config.ts', 'bin/', 'infra/'];
 const PURE = [
   'schemas/',
   'services/runtime/bus-subject.ts',
+  'services/runtime/credential.ts',
   'services/runtime/bus-window.ts',
   'services/runtime/server-url.ts',
   'services/capture/bpf/btf.ts',
@@ -32,6 +33,7 @@ const PURE = [
   'services/capture/ring-buffer.ts',
   'services/capture/spool.ts',
   'services/cli/endpoint.ts',
+  'services/cli/enrolled.ts',
   'services/cli/escape.ts',
   'services/cli/format.ts',
   'services/cli/in-use.ts',

@@ -23,6 +23,8 @@ class Bucket {
   }
 
   private answer(subject: string, data: Uint8Array, headers?: Readonly<Record<string, string>>): unknown {
+    if (subject.startsWith('$JS.API.STREAM.INFO.'))
+      return { config: {}, created: '', state: { first_seq: 0, last_seq: this.seq } };
     if (subject.startsWith('$JS.API.STREAM.CREATE.')) return { error: { code: 400, err_code: 10_058 } };
     if (subject.startsWith('$JS.API.STREAM.MSG.GET.')) {
       const entry = this.entries.get(JSON.parse(Buffer.from(data).toString()).last_by_subj);
