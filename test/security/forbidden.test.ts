@@ -26,7 +26,7 @@ const SEEN = [
   '# Forbidden actions',
   '',
   'Each was tried with the real credential, over TLS, against a real nats-server as infra/nats sets it up. Written by',
-  '`npx vitest run -u test/security/forbidden.test.ts`, which fails when a run sees anything else.',
+  '`npx vitest run test/security/forbidden.test.ts -u`, which fails when a run sees anything else.',
   '',
 ];
 
