@@ -75,6 +75,7 @@ system_packages() {
   need libbpf1 'loads the BPF programs' has_library libbpf.so.1
   need make 'runs the builds' command -v make
   if [[ $GOAL == test ]]; then need bpftool 'reads BPF objects, to compare' command -v bpftool; fi
+  if [[ $GOAL == test ]]; then need openssl 'makes certificates for the tests' command -v openssl; fi
   if [[ $GOAL != build ]]; then need golang-go 'builds the demo and test targets' command -v go; fi
   if ((${#missing[@]} == 0)); then return; fi
 
