@@ -11,12 +11,15 @@ import {
 } from '../../schemas/subjects.ts';
 import type { Bus } from './bus.ts';
 import {
+  callJetStream,
   createStream,
   findStream,
   JetStreamError,
   JS_ERROR,
   type Request,
+  readStream,
   type StreamInfo,
+  streamInfo,
 } from './bus-jetstream.ts';
 import { BusError } from './errors.ts';
 
