@@ -1,8 +1,9 @@
-// Writes docs/reference.md from the contracts and the options of the services; `--check` compares instead.
-import { readFileSync, writeFileSync } from 'node:fs';
+// Writes docs/reference.md and docs/metrics.md from the contracts and the options of the services; `--check` compares.
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { z } from 'zod';
 import { CALLER_COLUMNS, KPROBE_COLUMNS, PROCESS_COLUMNS, UPROBE_COLUMNS } from '../schemas/events.ts';
+import { labelsOf, metricsOf, ROLES } from '../schemas/metrics.ts';
 import { ACCOUNT_OF, BUS_ROLES, permissionsOf } from '../schemas/permissions.ts';
 import { FLOW_FIELDS, REQUEST_FIELDS } from '../schemas/rows.ts';
 import { captureOptions } from '../services/capture/config.ts';
@@ -10,9 +11,7 @@ import { correlatorOptions } from '../services/correlator/config.ts';
 import { type Option, optionsOf, sharedOptions } from '../services/runtime/config.ts';
 import { sinkOptions } from '../services/sink/config.ts';
 
-const OUTPUT = 'docs/reference.md';
-
-const text = `# Reference
+const reference = `# Reference
 
 Generated from the sources by docs/generate.ts.
 
@@ -43,10 +42,35 @@ ${fields('Socket events (columns)', 'flowtag.ev.kprobe.<partition>.<host>', KPRO
 ${fields('Processes of a batch (columns)', 'both event subjects', PROCESS_COLUMNS)}
 ${fields('Callers of a batch (columns)', 'flowtag.ev.kprobe.<partition>.<host>', CALLER_COLUMNS)}`;
 
-if (!process.argv.includes('--check')) writeFileSync(OUTPUT, text);
-else if (readFileSync(OUTPUT, 'utf8') !== text) {
-  process.stderr.write(`${OUTPUT} is out of step: run \`npx tsx docs/generate.ts\` and commit it\n`);
-  process.exitCode = 1;
+const metrics = `# Metrics
+
+Generated from schemas/metrics.ts by docs/generate.ts.
+
+\`--ops-listen HOST:PORT\` makes a service serve them on \`/metrics\`. Each has the label \`host\`. Counters are cumulative
+since the service started, and the same as in its heartbeat on the bus. With them come \`process_*\` and \`nodejs_*\`: CPU,
+memory, event loop lag and garbage collection of the process.
+
+${ROLES.map(metricTable).join('\n')}`;
+
+for (const [output, text] of [
+  ['docs/reference.md', reference],
+  ['docs/metrics.md', metrics],
+] as const) {
+  if (!process.argv.includes('--check')) writeFileSync(output, text);
+  else if (!existsSync(output) || readFileSync(output, 'utf8') !== text) {
+    process.stderr.write(`${output} is out of step: run \`npx tsx docs/generate.ts\` and commit it\n`);
+    process.exitCode = 1;
+  }
+}
+
+/** One line a metric: several counters may be one, told apart by a label. */
+function metricTable(role: (typeof ROLES)[number]): string {
+  const byName = new Map(metricsOf(role).map((metric) => [metric.name, metric]));
+  const rows = [...byName.values()].map((metric) => {
+    const labels = labelsOf(metric).map((label) => `\`${label}\``);
+    return `| \`${metric.name}\` | ${metric.type} | ${labels.join(', ')} | ${metric.help} |`;
+  });
+  return `## ${role}\n\n| metric | type | labels | what |\n|---|---|---|---|\n${rows.join('\n')}\n`;
 }
 
 function permissions(): string {

@@ -6,6 +6,7 @@ import { requireHost } from '../runtime/credential-file.ts';
 import { startHeartbeat } from '../runtime/heartbeat.ts';
 import { startService } from '../runtime/lifecycle.ts';
 import type { Logger } from '../runtime/log.ts';
+import type { Ops } from '../runtime/ops.ts';
 import { HITS } from './bpf/layout.gen.ts';
 import { Callers } from './callers.ts';
 import {
@@ -37,7 +38,7 @@ export function main(argv: readonly string[]): Promise<number> {
   return startService('capture', captureOptions, argv, run);
 }
 
-async function run(config: CaptureOptions, log: Logger, signal: AbortSignal): Promise<void> {
+async function run(config: CaptureOptions, log: Logger, signal: AbortSignal, ops: Ops): Promise<void> {
   const { server, creds, tlsCa, host } = config;
   if (creds) requireHost(creds, host);
   const probes = await Probes.load({
@@ -54,7 +55,7 @@ async function run(config: CaptureOptions, log: Logger, signal: AbortSignal): Pr
   let bus: Bus | undefined;
   try {
     bus = await connectBus({ server, creds, tlsCa, name: `flowtag capture ${host}`, signal, log });
-    await capture(config, probes, bus, log, signal);
+    await capture(config, probes, bus, log, signal, ops);
   } finally {
     await probes.close();
     await bus?.close();
@@ -67,6 +68,7 @@ async function capture(
   bus: Bus,
   log: Logger,
   signal: AbortSignal,
+  ops: Ops,
 ): Promise<void> {
   const startedNs = nowNs();
   const outbox = await Outbox.open(bus, {
@@ -122,7 +124,7 @@ async function capture(
   });
   let ready = false;
   const losses = new Losses();
-  const heartbeat = startHeartbeat(bus, () => {
+  const heartbeat = startHeartbeat(bus, ops, () => {
     const { captured, dropped } = drain.ledger();
     const lost = losses.since(dropped, performance.now());
     return {

@@ -28,8 +28,9 @@ export function serviceSpecs(
   dataDir: string,
   watch: Watch,
 ): ChildSpec[] {
-  // Its own server asks for none: what the environment names is for another one.
-  const common = [`--server=${server}`, '--creds=', '--tls-ca=', `--data-dir=${dataDir}`];
+  // Its own server asks for none: what the environment names is for another one. So are addresses to listen on.
+  const access = ['--creds=', '--tls-ca=', '--ops-listen=off'];
+  const common = [`--server=${server}`, ...access, `--data-dir=${dataDir}`];
   const ofCapture = [
     ...watch.targets.map((target) => `--target=${target}`),
     ...(watch.auto ? ['--auto'] : []),

@@ -6,6 +6,7 @@ import { nowNs } from '../runtime/clock.ts';
 import { startHeartbeat } from '../runtime/heartbeat.ts';
 import { aborted, startService } from '../runtime/lifecycle.ts';
 import type { Logger } from '../runtime/log.ts';
+import type { Ops } from '../runtime/ops.ts';
 import { type CorrelatorOptions, correlatorOptions, streamLimits } from './config.ts';
 import { openPartition, type Partition } from './partition.ts';
 
@@ -17,13 +18,13 @@ export function main(argv: readonly string[]): Promise<number> {
   return startService(ROLE, correlatorOptions, argv, run);
 }
 
-async function run(config: CorrelatorOptions, log: Logger, signal: AbortSignal): Promise<void> {
+async function run(config: CorrelatorOptions, log: Logger, signal: AbortSignal, ops: Ops): Promise<void> {
   const { server, creds, tlsCa, host, windowMs, lateMs, maxRequests } = config;
   const instance = `${host}:${process.pid}`;
   const startedNs = nowNs();
   const bus = await connectBus({ server, creds, tlsCa, name: `flowtag ${ROLE} ${instance}`, signal, log });
   let partition: Partition | undefined;
-  const heartbeat = startHeartbeat(bus, () => ({
+  const heartbeat = startHeartbeat(bus, ops, () => ({
     role: ROLE,
     instance,
     host,

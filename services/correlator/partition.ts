@@ -159,6 +159,7 @@ export class Partition {
       checkpoints: this.checkpoints.written,
       checkpoint_overflow: this.checkpoints.overflow,
       checkpoint_boots_cut: this.checkpoints.bootsCut,
+      messages_pending: this.reader.pending,
       reader_recreated: this.reader.recreated,
     };
   }

@@ -34,6 +34,8 @@ export interface ReaderOptions extends PullTimes {
 export interface Reader {
   /** Sequence of the last message given to `onMessage`; `startSeq - 1` before the first. */
   readonly lastSeq: number;
+  /** Messages of the filter behind the last that arrived, as the server said with it. */
+  readonly pending: number;
   /** How often the consumer had to be made anew. */
   readonly recreated: number;
   close(): Promise<void>;
@@ -106,6 +108,10 @@ class StreamReader implements Reader {
     // A request on its way may take longer; nothing is delivered after its answer.
     await settledWithin(this.finished, CLOSE_MS);
     this.context.onClose();
+  }
+
+  get pending(): number {
+    return this.held.length + (this.session?.pending ?? 0);
   }
 
   private get closed(): boolean {

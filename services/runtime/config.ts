@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { ConfigError } from './errors.ts';
 
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
+const LISTEN = /^(off|(\[[0-9a-f:.]+\]|[^\s:[\]]+):\d{1,5})$/;
 const SERVERS = /^(nats|tls):\/\/[^\s,]+(,(nats|tls):\/\/[^\s,]+)*$/;
 
 /** Options of every service; their environment names carry no role. */
@@ -28,6 +29,12 @@ export const sharedOptions = {
     .refine((name) => Buffer.byteLength(name) <= 255, 'is longer than 255 bytes')
     .default(hostname())
     .describe('name of this host on the bus'),
+  opsListen: z
+    .string()
+    .regex(LISTEN, 'is neither HOST:PORT nor off')
+    .default('off')
+    .describe('where /healthz, /readyz and /metrics are served: HOST:PORT, or off; one address a process')
+    .meta({ example: '127.0.0.1:9470' }),
   logLevel: z.enum(LOG_LEVELS).default('info').describe('least severe log lines to write'),
 };
 

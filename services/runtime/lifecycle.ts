@@ -1,20 +1,25 @@
 // From start to exit code: signals, the deadline of an orderly stop, and errors that nobody handled.
 import type { z } from 'zod';
+import type { Role } from '../../schemas/metrics.ts';
 import { loadConfig } from './config.ts';
 import { ConfigError, FlowtagError } from './errors.ts';
 import { createLogger, type Logger } from './log.ts';
+import { type Ops, type OpsOptions, openOps } from './ops.ts';
 import { usageOf } from './usage.ts';
 
 const STOP_DEADLINE_MS = 10_000;
 const KEEP_ALIVE_MS = 60_000;
 
 /** From the arguments of a service's verb to its exit code. What is wrong with them is said on stderr, all at once. */
-export async function startService<S extends z.ZodObject & z.ZodType<{ readonly logLevel: string }>>(
-  role: string,
+export async function startService<
+  S extends z.ZodObject & z.ZodType<{ readonly logLevel: string } & OpsOptions>,
+>(
+  role: Role,
   options: S,
   argv: readonly string[],
-  run: (config: z.infer<S>, log: Logger, signal: AbortSignal) => Promise<void>,
+  run: (config: z.infer<S>, log: Logger, signal: AbortSignal, ops: Ops) => Promise<void>,
 ): Promise<number> {
+  let ops: Ops | undefined;
   if (argv.includes('--help') || argv.includes('-h')) {
     process.stdout.write(usageOf(role, options));
     return 0;
@@ -22,11 +27,15 @@ export async function startService<S extends z.ZodObject & z.ZodType<{ readonly 
   try {
     const config = loadConfig(role, options, argv);
     const log = createLogger(role, config.logLevel);
-    return await runService(role, log, (signal) => run(config, log, signal));
+    const open = await openOps(role, config);
+    ops = open;
+    return await runService(role, log, (signal) => run(config, log, signal, open));
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     process.stderr.write(`${error.message}\n`);
     return error.exitCode;
+  } finally {
+    ops?.close();
   }
 }
 

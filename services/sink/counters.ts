@@ -2,6 +2,7 @@
 
 export class Counters {
   private readonly counts = new Map<string, number>();
+  private readonly shown = new Map<string, () => number>();
 
   add(name: Counter, by = 1): void {
     this.counts.set(name, (this.counts.get(name) ?? 0) + by);
@@ -11,8 +12,14 @@ export class Counters {
     return this.counts.get(name) ?? 0;
   }
 
+  /** A number that is somebody else's, asked when it is shown. */
+  show(name: Counter, read: () => number): void {
+    this.shown.set(name, read);
+  }
+
   read(): Record<string, number> {
-    return Object.fromEntries(this.counts);
+    const shown = [...this.shown].map(([name, read]) => [name, read()] as const);
+    return Object.fromEntries([...this.counts, ...shown]);
   }
 }
 
@@ -20,6 +27,8 @@ export type Counter =
   | 'messages_read'
   /** Sequences that the stream discarded before they were read. */
   | 'messages_discarded_unread'
+  /** Of the stream, not yet read. */
+  | 'messages_pending'
   | 'flows_stored'
   | 'requests_stored'
   /** Rows whose id is stored already: repeats of a replay or of a retry. */

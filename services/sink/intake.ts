@@ -71,6 +71,7 @@ export async function runIntake(options: IntakeOptions, signal: AbortSignal): Pr
     onSkipped: (fromSeq, toSeq) => counters.add('messages_discarded_unread', toSeq - fromSeq + 1),
     onReplaced: (error) => giveUp.abort(error),
   });
+  counters.show('messages_pending', () => reader.pending);
   state.ready();
   const committing = pipeline.run(giveUp.signal);
   const givenUp = aborted(giveUp.signal);

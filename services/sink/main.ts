@@ -7,6 +7,7 @@ import { nowNs } from '../runtime/clock.ts';
 import { startHeartbeat } from '../runtime/heartbeat.ts';
 import { startService } from '../runtime/lifecycle.ts';
 import type { Logger } from '../runtime/log.ts';
+import type { Ops } from '../runtime/ops.ts';
 import { answer } from './answer.ts';
 import { type SinkConfig, sinkOptions } from './config.ts';
 import { Counters } from './counters.ts';
@@ -18,7 +19,7 @@ export function main(argv: readonly string[]): Promise<number> {
   return startService('sink', sinkOptions, argv, run);
 }
 
-async function run(config: SinkConfig, log: Logger, signal: AbortSignal): Promise<void> {
+async function run(config: SinkConfig, log: Logger, signal: AbortSignal, ops: Ops): Promise<void> {
   const store = openCurrentStore(config, log);
   const noStore = new AbortController();
   store.ended.catch((error) => noStore.abort(error));
@@ -33,7 +34,7 @@ async function run(config: SinkConfig, log: Logger, signal: AbortSignal): Promis
       log,
     });
     try {
-      await serve(config.host, bus, store, log, stop);
+      await serve(config.host, bus, store, log, stop, ops);
     } finally {
       await bus.close();
     }
@@ -52,6 +53,7 @@ async function serve(
   store: CurrentStore,
   log: Logger,
   signal: AbortSignal,
+  ops: Ops,
 ): Promise<void> {
   const counters = new Counters();
   const state = new SinkState(host, counters, store);
@@ -59,7 +61,7 @@ async function serve(
   const get = () => store.get();
   const lookUps = { store: get, counters, log, nowNs };
   const open = [
-    startHeartbeat(bus, () => state.read()),
+    startHeartbeat(bus, ops, () => state.read()),
     ...(['flows', 'lookup'] as const).map((verb) =>
       bus.serve(apiSubject(verb), API_QUEUE, (message) => answer(verb, message, lookUps)),
     ),

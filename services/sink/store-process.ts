@@ -114,7 +114,7 @@ class SupervisedStore implements StoreProcess {
   private async spawn(): Promise<ChildProcess | undefined> {
     const command = [...process.execArgv, process.argv[1]!, 'store'];
     command.push('--data-dir', this.options.dataDir, '--port-file', this.addressPath);
-    command.push('--log-level', this.options.logLevel);
+    command.push('--log-level', this.options.logLevel, '--ops-listen', 'off');
     const bound = ['--pdeathsig', 'KILL', '--', process.execPath, ...command];
     return (await started('setpriv', bound)) ?? (await started(process.execPath, command));
   }

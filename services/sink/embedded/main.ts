@@ -9,6 +9,7 @@ import { z } from 'zod';
 import { sharedOptions } from '../../runtime/config.ts';
 import { startService } from '../../runtime/lifecycle.ts';
 import type { Logger } from '../../runtime/log.ts';
+import type { Ops } from '../../runtime/ops.ts';
 import { openEngine } from './engine.ts';
 import { createFront } from './front.ts';
 import { writeStoreAddress } from './store-address.ts';
@@ -27,7 +28,12 @@ export function main(argv: readonly string[]): Promise<number> {
   return startService('store', options, argv, serve);
 }
 
-async function serve(config: z.infer<typeof options>, log: Logger, signal: AbortSignal): Promise<void> {
+async function serve(
+  config: z.infer<typeof options>,
+  log: Logger,
+  signal: AbortSignal,
+  ops: Ops,
+): Promise<void> {
   const dir = resolve(config.dataDir, 'store');
   const addressPath = resolve(config.portFile ?? join(dir, 'endpoint.json'));
   const engine = await openEngine(join(dir, 'data'));
@@ -42,6 +48,7 @@ async function serve(config: z.infer<typeof options>, log: Logger, signal: Abort
   const { port } = front.address() as AddressInfo;
   const url = `http://127.0.0.1:${port}`;
   writeStoreAddress(addressPath, { pid: process.pid, url, user: 'flowtag', password });
+  ops.watch(() => ({ state: signal.aborted ? 'stopping' : 'ready', notes: [], counters: {} }));
   log.info({ url, dir, engine: engine.version }, 'store open');
   if (!signal.aborted) await once(signal, 'abort');
   rmSync(addressPath, { force: true });

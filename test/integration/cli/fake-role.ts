@@ -7,6 +7,7 @@ import { connectBus } from '../../../services/runtime/bus.ts';
 import { startHeartbeat } from '../../../services/runtime/heartbeat.ts';
 import { runService } from '../../../services/runtime/lifecycle.ts';
 import { createLogger } from '../../../services/runtime/log.ts';
+import { openOps } from '../../../services/runtime/ops.ts';
 import { sampleFlow } from '../../support/sample-flow.ts';
 
 const [role, behaviour, ...flags] = process.argv.slice(2) as [Status['role'], string, ...string[]];
@@ -22,7 +23,7 @@ process.exitCode = await runService(role, log, async (signal) => {
   const bus = await connectBus({ server, name: role, signal, log });
   log.warn({ flags }, 'flags');
   const startedNs = BigInt(Date.now()) * 1_000_000n;
-  const beat = startHeartbeat(bus, () => ({
+  const beat = startHeartbeat(bus, await openOps(role, { opsListen: 'off', host: 'h' }), () => ({
     role,
     instance: role,
     host: 'h',

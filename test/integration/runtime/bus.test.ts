@@ -5,6 +5,7 @@ import { status } from '../../../schemas/status.ts';
 import { type Bus, type BusMessage, connectBus } from '../../../services/runtime/bus.ts';
 import { provisionStreams } from '../../../services/runtime/bus-streams.ts';
 import { startHeartbeat } from '../../../services/runtime/heartbeat.ts';
+import { openOps } from '../../../services/runtime/ops.ts';
 import { openLink } from '../../support/link.ts';
 import { freePort, startNatsServer } from '../../support/nats-server.ts';
 import { event, LIMITS, quiet, readAll, recordLog, startBus, until } from './support.ts';
@@ -219,7 +220,8 @@ describe('bus', () => {
     const beats: BusMessage[] = [];
     other.subscribe('flowtag.status.>', (message) => void beats.push(message));
     await other.request('$JS.API.INFO', '', bytes(''), 2_000);
-    const heartbeat = startHeartbeat(at.bus, () => ({
+    const noOps = await openOps('sink', { opsListen: 'off', host: 'h' });
+    const heartbeat = startHeartbeat(at.bus, noOps, () => ({
       role: 'sink',
       instance: 'a.b',
       host: 'h',

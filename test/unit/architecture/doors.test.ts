@@ -11,6 +11,7 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   koffi: ['services/capture/libbpf.ts', 'services/sink/embedded/'],
   msgpackr: ['schemas/codec.ts'],
   pino: ['services/runtime/log.ts'],
+  'prom-client': ['services/runtime/metrics.ts'],
   'pino-pretty': ['services/runtime/log.ts'],
   '@clickhouse/client': ['services/sink/store-client.ts'],
   chdb: ['services/sink/embedded/'],
