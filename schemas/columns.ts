@@ -80,6 +80,11 @@ export function readColumns<S extends ColumnSpec>(
   return out as Columns<S>;
 }
 
+/** A column of `n` empty strings. */
+export function emptyStrings(n: number): [Uint8Array, Uint8Array] {
+  return [new Uint8Array(4 * (n + 1)), new Uint8Array(0)];
+}
+
 function numberView(type: Exclude<ColumnType, 'str'>, raw: Uint8Array): unknown {
   if (type === 'u8') return raw;
   const width = type === 'u16' || type === 'i16' ? 2 : 4;

@@ -1,7 +1,14 @@
 // What capture publishes: batches of request facts (uprobe) and of socket facts (kprobe), columnar.
 import { z } from 'zod';
 import { decode, pack } from './codec.ts';
-import { type ColumnBytes, type ColumnSpec, type Columns, columnBytes, readColumns } from './columns.ts';
+import {
+  type ColumnBytes,
+  type ColumnSpec,
+  type Columns,
+  columnBytes,
+  emptyStrings,
+  readColumns,
+} from './columns.ts';
 import type { EventKind } from './subjects.ts';
 
 export const UPROBE_SCHEMA = 'uprobe.v1';
@@ -39,7 +46,13 @@ export const PROCESS_COLUMNS = {
   'process.creation.time': 'u64',
   'service.name': 'str',
   'container.id': 'str',
+  'k8s.namespace.name': 'str',
+  'k8s.pod.name': 'str',
+  'k8s.pod.uid': 'str',
 } as const satisfies ColumnSpec;
+
+/** Those that batches of 0.1.0 lack: unknown there. */
+const LATER_PROCESS_COLUMNS = ['k8s.namespace.name', 'k8s.pod.name', 'k8s.pod.uid'] as const;
 
 /** Functions that made the calls which the rows of a batch report; a row refers to one by 1 + index. */
 export const CALLER_COLUMNS = {
@@ -138,7 +151,7 @@ export function schemaOf(kind: EventKind): string {
   return kind === 'uprobe' ? UPROBE_SCHEMA : KPROBE_SCHEMA;
 }
 
-/** `cols` holds the row columns and, under `process.…`, `service.…`, `container.…`, the process table. */
+/** `cols` holds the row columns and, under `process.…`, `service.…`, `container.…`, `k8s.…`, the process table. */
 export function encodeEvents(batch: EventEnvelope & { cols: Record<string, ColumnBytes> }): Uint8Array {
   return pack(batch);
 }
@@ -156,6 +169,7 @@ export function decodeEvents(bytes: Uint8Array): EventBatch | string {
   const decoded = decode(envelope, bytes);
   if (typeof decoded === 'string') return decoded;
   const { cols, ...head } = decoded;
+  for (const name of LATER_PROCESS_COLUMNS) cols[name] ??= emptyStrings(head.processes);
   const process = readColumns(PROCESS_COLUMNS, head.processes, cols);
   if (typeof process === 'string') return process;
   const rows = readColumns(head.kind === 'uprobe' ? UPROBE_COLUMNS : KPROBE_COLUMNS, head.n, cols);

@@ -13,6 +13,9 @@ const PROCESS_FIELDS = {
   'process.creation.time': 'time',
   'service.name': 'string',
   'container.id': 'string',
+  'k8s.namespace.name': 'string',
+  'k8s.pod.name': 'string',
+  'k8s.pod.uid': 'string',
 } as const;
 
 const REQUEST_LINE_FIELDS = {

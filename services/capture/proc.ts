@@ -3,6 +3,8 @@
 import { readFileSync, readlinkSync } from 'node:fs';
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { basename } from 'node:path';
+import { parseCgroup } from './cgroup.ts';
+import { NO_POD, type Pod, readPod } from './pod.ts';
 import type { Process } from './targets.ts';
 
 const NS_PER_TICK = 10_000_000n; // USER_HZ is 100 in every Linux ABI
@@ -16,7 +18,10 @@ export interface ProcessFacts {
   /** Unix epoch ns, exact to 10 ms; 0 unknown. */
   readonly creationTimeNs: bigint;
   readonly serviceName: string;
+  /** '' outside of a container, as are the pod's outside of one and where they are not known. */
   readonly containerId: string;
+  readonly podUid: string;
+  readonly pod: Pod;
 }
 
 /** All processes with an executable that we may read (kernel threads have none). */
@@ -38,6 +43,7 @@ export function readProcess(pid: number, bootTimeNs: bigint): ProcessFacts | und
   try {
     const executablePath = withoutDeletedMark(readlinkSync(`/proc/${pid}/exe`));
     const executableName = basename(executablePath);
+    const cgroup = parseCgroup(readFileSync(`/proc/${pid}/cgroup`, 'latin1'));
     return {
       pid,
       executableName,
@@ -46,7 +52,8 @@ export function readProcess(pid: number, bootTimeNs: bigint): ProcessFacts | und
         bootTimeNs + startTicks(readFileSync(`/proc/${pid}/stat`, 'latin1')) * NS_PER_TICK,
       ),
       serviceName: cutName(serviceName(readFileSync(`/proc/${pid}/environ`, 'utf8')) ?? executableName),
-      containerId: containerId(readFileSync(`/proc/${pid}/cgroup`, 'latin1')),
+      ...cgroup,
+      pod: cgroup.podUid === '' ? NO_POD : readPod(pid),
     };
   } catch {
     return undefined;
@@ -88,11 +95,6 @@ function percentDecoded(text = ''): string {
   } catch {
     return text;
   }
-}
-
-/** The 64 hex digits that Docker, containerd and CRI-O put into the cgroup path; '' outside a container. */
-export function containerId(cgroup: string): string {
-  return /[0-9a-f]{64}/.exec(cgroup)?.[0] ?? '';
 }
 
 /** Finer digits would be those of our own reading of the clock, and differ at every start of ours. */

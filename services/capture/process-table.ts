@@ -1,6 +1,7 @@
 // Facts of the processes that events name by pid, and the table of those that one batch mentions.
 import { ColumnWriter } from '../../schemas/columns.ts';
 import { PROCESS_COLUMNS } from '../../schemas/events.ts';
+import { NO_POD } from './pod.ts';
 import type { ProcessFacts } from './proc.ts';
 
 const MAX_PROCESSES = 16_384;
@@ -26,6 +27,8 @@ export class ProcessFactsCache {
       creationTimeNs: 0n,
       serviceName: executableName,
       containerId: '',
+      podUid: '',
+      pod: NO_POD,
     };
     if (this.facts.size >= MAX_PROCESSES) this.facts.delete(this.facts.keys().next().value!);
     this.facts.set(pid, facts);
@@ -76,6 +79,9 @@ export class BatchProcesses {
     columns['process.creation.time'][2 * n + 1] = Number(facts.creationTimeNs >> 32n);
     columns['service.name'].set(n, facts.serviceName);
     columns['container.id'].set(n, facts.containerId);
+    columns['k8s.namespace.name'].set(n, facts.pod.namespace);
+    columns['k8s.pod.name'].set(n, facts.pod.name);
+    columns['k8s.pod.uid'].set(n, facts.podUid);
     this.indexes.set(facts.pid, n);
     this.writer.n++;
     return n;

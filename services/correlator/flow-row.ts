@@ -65,6 +65,9 @@ export function flowRow(
     'process.creation.time': process.createdNs,
     'service.name': process.service,
     'container.id': process.container,
+    'k8s.namespace.name': process.namespace,
+    'k8s.pod.name': process.podName,
+    'k8s.pod.uid': process.podUid,
     'thread.id': rows.tid[row]!,
     'flowtag.go.goroutine.id': rows.goid.number(row) || null,
     'flowtag.request.id':

@@ -12,6 +12,10 @@ const process = z.object({
   createdNs: z.bigint().nullable(),
   service: text,
   container: text,
+  // A checkpoint of 0.1.0 lacks these.
+  namespace: text.default(null),
+  podName: text.default(null),
+  podUid: text.default(null),
 });
 export type Process = Readonly<z.infer<typeof process>>;
 

@@ -73,6 +73,9 @@ export function readProcesses(columns: Columns<typeof PROCESS_COLUMNS>, count: n
       createdNs: columns['process.creation.time'].bigint(i) || null,
       service: columns['service.name'].get(i) || null,
       container: columns['container.id'].get(i) || null,
+      namespace: columns['k8s.namespace.name'].get(i) || null,
+      podName: columns['k8s.pod.name'].get(i) || null,
+      podUid: columns['k8s.pod.uid'].get(i) || null,
     });
   return processes;
 }

@@ -43,6 +43,9 @@ export const PROCESS = {
   'process.creation.time': 1_762_998_000_120_000_000n,
   'service.name': 'bestellungen-ä',
   'container.id': 'c0ffee'.padEnd(64, '0'),
+  'k8s.namespace.name': 'shop',
+  'k8s.pod.name': 'orders-5d4f7c9b6-x2x7q',
+  'k8s.pod.uid': '8f2c1e1e-0000-4000-8000-000000000001',
 };
 const GONE = { ...PROCESS, 'process.pid': 4_194_304, 'process.creation.time': 0n, 'service.name': '' };
 

@@ -28,6 +28,7 @@ const PURE = [
   'services/runtime/server-url.ts',
   'services/capture/bpf/btf.ts',
   'services/capture/budget.ts',
+  'services/capture/cgroup.ts',
   'services/capture/event-decoder.ts',
   'services/capture/go/',
   'services/capture/message-queue.ts',

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { NO_POD } from '../../../services/capture/pod.ts';
 import { BatchRecorder, NOBODY, rowsOf, SINCE_NS } from './batch-recorder.ts';
 import { requestEnd, requestStart, socketEvent } from './records.ts';
 
@@ -169,7 +170,14 @@ describe('batches', () => {
   });
 });
 
-const FACTS = { executableName: 'app', executablePath: '/opt/app', creationTimeNs: 1n, containerId: '' };
+const FACTS = {
+  executableName: 'app',
+  executablePath: '/opt/app',
+  creationTimeNs: 1n,
+  containerId: '',
+  podUid: '',
+  pod: NO_POD,
+};
 
 function watermark({ batches }: BatchRecorder): bigint {
   return batches.findLast(({ kind }) => kind === 'kprobe')?.uptoNs ?? 0n;

@@ -4,7 +4,6 @@ import { readFileSync, realpathSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
-  containerId,
   cutName,
   listProcesses,
   readBootId,
@@ -12,8 +11,6 @@ import {
   serviceName,
   startTicks,
 } from '../../../services/capture/proc.ts';
-
-const ID = '0123456789abcdef'.repeat(4);
 
 describe('the start time of a process', () => {
   const rest = `S 1 1 1 0 -1 4194560 ${'0 '.repeat(8)}20 0 1 0 5551234 0 0`;
@@ -92,32 +89,6 @@ describe('a long name', () => {
       }),
     );
   });
-});
-
-describe('the id of a container', () => {
-  it.each([
-    [
-      'Docker, cgroup v1',
-      `12:pids:/docker/${ID}\n11:memory:/docker/${ID}\n0::/system.slice/containerd.service\n`,
-    ],
-    ['Docker, cgroup v2 by systemd', `0::/system.slice/docker-${ID}.scope\n`],
-    ['containerd in Kubernetes', `0::/kubepods.slice/kubepods-pod1a2b_3c.slice/cri-containerd-${ID}.scope\n`],
-    [
-      'Kubernetes, cgroup v1',
-      `1:name=systemd:/kubepods/besteffort/pod8f2c1e1e-0000-4000-8000-000000000001/${ID}\n`,
-    ],
-    ['CRI-O', `0::/kubepods.slice/crio-${ID}.scope/container\n`],
-    ['Podman', `0::/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-${ID}.scope/container\n`],
-  ])('is found: %s', (_, cgroup) => {
-    expect(containerId(cgroup)).toBe(ID);
-  });
-
-  it.each(['0::/\n', '0::/user.slice/user-0.slice/session-1.scope\n', `0::/x/${ID.slice(1)}\n`, ''])(
-    'is empty outside of one: %s',
-    (cgroup) => {
-      expect(containerId(cgroup)).toBe('');
-    },
-  );
 });
 
 describe('/proc of this machine', () => {

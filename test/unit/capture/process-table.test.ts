@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { readColumns } from '../../../schemas/columns.ts';
 import { PROCESS_COLUMNS } from '../../../schemas/events.ts';
+import { NO_POD } from '../../../services/capture/pod.ts';
 import type { ProcessFacts } from '../../../services/capture/proc.ts';
 import { BatchProcesses, ProcessFactsCache } from '../../../services/capture/process-table.ts';
 
@@ -14,6 +15,8 @@ function factsOf(pid: number, executablePath = '/opt/app'): ProcessFacts {
     creationTimeNs: 1_763_000_000_120_000_000n,
     serviceName: `service-${pid}`,
     containerId: '',
+    podUid: '',
+    pod: NO_POD,
   };
 }
 
@@ -38,7 +41,13 @@ describe('the cache of process facts', () => {
 
   it('tells of a process that is gone what its probed executable tells', () => {
     const { cache } = cacheOf(() => undefined);
-    const gone = { creationTimeNs: 0n, containerId: '', executablePath: '/opt/x/app' };
+    const gone = {
+      creationTimeNs: 0n,
+      containerId: '',
+      podUid: '',
+      pod: NO_POD,
+      executablePath: '/opt/x/app',
+    };
     expect(cache.get(7, '/opt/x/app')).toEqual({
       ...gone,
       pid: 7,

@@ -35,6 +35,9 @@ export const DEFAULT_PROCESS: Row = {
   'process.creation.time': 1_700_000_000_000_000_000n,
   'service.name': 'orders',
   'container.id': '',
+  'k8s.namespace.name': '',
+  'k8s.pod.name': '',
+  'k8s.pod.uid': '',
 };
 
 export function start(requestId: number, timeNs: bigint, more: Row = {}): Row {

@@ -61,6 +61,16 @@ describe('a batch of events', () => {
     expect(decodeEvents(batchBytes({ kind: 'kprobe', seq: 1, processes: [] }, []))).toMatchObject({ n: 0 });
   });
 
+  it('of 0.1.0, which knew no pods, says none', () => {
+    const { cols } = unpack(UPROBE) as EventEnvelope;
+    const then = Object.entries(cols).filter(([name]) => !name.startsWith('k8s.'));
+    expect(then.length).toBe(Object.keys(cols).length - 3);
+    const batch = decodeEvents(changed(UPROBE, { cols: Object.fromEntries(then) }));
+    if (typeof batch === 'string') throw new Error(batch);
+    expect(batch.process['k8s.pod.uid'].get(0)).toBe('');
+    expect(batch.process['process.executable.path'].get(0)).toBe('/usr/bin/orders');
+  });
+
   it('may have columns of a later version, which are left out', () => {
     const batch = decodeEvents(withColumn(UPROBE, 'later', new Uint8Array(3)));
     expect(batch).toMatchObject({ n: 2 });
