@@ -51,12 +51,21 @@ export function readProcess(pid: number, bootTimeNs: bigint): ProcessFacts | und
       creationTimeNs: wholeTicks(
         bootTimeNs + startTicks(readFileSync(`/proc/${pid}/stat`, 'latin1')) * NS_PER_TICK,
       ),
-      serviceName: cutName(serviceName(readFileSync(`/proc/${pid}/environ`, 'utf8')) ?? executableName),
+      serviceName: cutName(serviceName(readEnvironment(pid)) ?? executableName),
       ...cgroup,
       pod: cgroup.podUid === '' ? NO_POD : readPod(pid),
     };
   } catch {
     return undefined;
+  }
+}
+
+/** '' where it may not be read: it belongs to its user alone, and capture need not be root. */
+function readEnvironment(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/environ`, 'utf8');
+  } catch {
+    return '';
   }
 }
 
