@@ -12,8 +12,25 @@ export interface Metric {
 export const ROLES = ['capture', 'correlator', 'sink', 'store'] as const;
 export type Role = (typeof ROLES)[number];
 
+/**
+ * Reasons that services leave out while they are 0. As metrics they must be there from the start: an increase from
+ * nothing to 1 is none to Prometheus.
+ */
+const CAPTURE_DROPS = [
+  'ring_full.request_start',
+  'ring_full.request_end',
+  'ring_full.socket',
+  'unknown_record',
+  'queue_full.uprobe',
+  'queue_full.kprobe',
+];
+const SINK_REFUSALS = ['unknown_schema', 'malformed', 'unstorable'];
+
 const CAPTURE: readonly Metric[] = [
   total('captured.<kind>', 'capture_events', 'Events that a hook saw, delivered or not'),
+  ...CAPTURE_DROPS.map((reason) =>
+    dropped(`dropped.${reason}`, 'capture_dropped_events', 'Events that never reached the bus', reason),
+  ),
   total('dropped.<reason>', 'capture_dropped_events', 'Events that never reached the bus'),
   total('read_fault.<what>', 'capture_read_faults', 'Reads of a server’s memory that failed in a hook'),
   total('map_full', 'capture_map_full', 'Contexts that found no room: see --max-contexts'),
@@ -131,6 +148,9 @@ const SINK: readonly Metric[] = [
   total('rows_repeated', 'sink_repeated_rows', 'Rows that were stored already'),
   total('blocks_stored', 'sink_stored_blocks', 'Blocks of rows stored'),
   total('retries', 'sink_retries', 'Writes tried again'),
+  ...SINK_REFUSALS.map((reason) =>
+    dropped(`dead_letters_${reason}`, 'sink_dead_letters', 'Messages set aside', reason),
+  ),
   total('dead_letters_<reason>', 'sink_dead_letters', 'Messages set aside'),
   total('lookups', 'sink_lookups', 'Look-ups answered'),
   total('lookup_errors', 'sink_lookup_errors', 'Look-ups that failed'),
@@ -158,6 +178,13 @@ export interface Sample {
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly value: number;
+}
+
+/** What is shown before anything was counted. */
+export function zerosOf(role: Role): Sample[] {
+  return metricsOf(role)
+    .filter(({ counter, type }) => type === 'counter' && !counter.endsWith('>'))
+    .map(({ name, labels }) => ({ name, labels: labels ?? {}, value: 0 }));
 }
 
 /** A counter that the list does not know is shown under `…_other`: never hidden. */

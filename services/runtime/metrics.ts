@@ -1,7 +1,7 @@
 // What Prometheus reads: the counters of the heartbeat under their metric names, and those of the process. The only
 // importer of prom-client.
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
-import { labelsOf, metricsOf, type Role, samplesOf } from '../../schemas/metrics.ts';
+import { labelsOf, metricsOf, type Role, samplesOf, zerosOf } from '../../schemas/metrics.ts';
 import type { Status } from '../../schemas/status.ts';
 import { VERSION } from './version.ts';
 
@@ -28,7 +28,7 @@ export function createMetrics(role: Role, host: string, ready: (health: Health) 
       { name: `flowtag_${role}_state`, labels: { state: health.state }, value: 1 },
       { name: `flowtag_${role}_info`, labels: { version: VERSION }, value: 1 },
     ];
-    for (const { name, labels, value } of [...own, ...samplesOf(role, health.counters)])
+    for (const { name, labels, value } of [...zerosOf(role), ...own, ...samplesOf(role, health.counters)])
       metrics.get(name)!.inc(labels, value);
     return registry.metrics();
   };

@@ -48,6 +48,9 @@ describe('the operations endpoint', () => {
     let health = READY;
     (await open()).watch(() => health);
     expect((await get('/metrics')).text).toContain('flowtag_sink_stored_flows_total{host="node-a"} 7\n');
+    expect((await get('/metrics')).text).toContain(
+      'sink_dead_letters_total{reason="malformed",host="node-a"} 0\n',
+    );
     health = { ...READY, state: 'degraded', counters: { flows_stored: 9, dead_letters_unreadable: 1 } };
     const { text } = await get('/metrics');
     expect(text).toContain('flowtag_sink_stored_flows_total{host="node-a"} 9\n');

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { labelsOf, metricsOf, ROLES, samplesOf } from '../../../schemas/metrics.ts';
+import { labelsOf, metricsOf, ROLES, samplesOf, zerosOf } from '../../../schemas/metrics.ts';
 import { COUNTER } from '../../../services/capture/bpf/layout.gen.ts';
-import { faultsOf } from '../../../services/capture/ledger.ts';
+import { faultsOf, ledgerOf } from '../../../services/capture/ledger.ts';
 import { Join } from '../../../services/correlator/join.ts';
 import { partitionCounters } from '../../../services/correlator/partition-counters.ts';
 import { Pipeline } from '../../../services/correlator/pipeline.ts';
@@ -31,6 +31,17 @@ test('a counter that the list lacks is shown all the same', () => {
   expect(samplesOf('store', { brand_new: 5 })).toEqual([
     { name: 'flowtag_store_other', labels: { counter: 'brand_new' }, value: 5 },
   ]);
+});
+
+test('every loss that a service knows of is shown as 0 before it happens', () => {
+  const names = Object.keys(COUNTER);
+  const all = ledgerOf({
+    kernel: Object.fromEntries(names.map((name) => [name, 1])) as never,
+    unknownRecords: 1,
+    queueDroppedRows: { uprobe: 1, kprobe: 1 },
+  }).dropped;
+  const shown = zerosOf('capture').filter(({ name }) => name === 'flowtag_capture_dropped_events_total');
+  expect(shown.map(({ labels }) => labels.reason).sort()).toEqual(Object.keys(all).sort());
 });
 
 test('what the correlator and capture count has a name', () => {
