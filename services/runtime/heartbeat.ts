@@ -4,6 +4,7 @@ import { STATUS_SCHEMA, type Status } from '../../schemas/status.ts';
 import { statusSubject } from '../../schemas/subjects.ts';
 import type { Bus } from './bus.ts';
 import { nowNs } from './clock.ts';
+import type { Health } from './metrics.ts';
 import type { Ops } from './ops.ts';
 import { VERSION } from './version.ts';
 
@@ -37,6 +38,9 @@ export function startHeartbeat(
   }, STARTING_MS);
   return {
     close: () => {
+      // What `read` asks is about to be closed: the last it said stays.
+      const last: Health = { ...read(), state: 'stopping' };
+      ops.watch(() => last);
       clearInterval(timer);
       clearInterval(started);
     },

@@ -9,8 +9,13 @@ export interface Health extends Pick<Status, 'state' | 'notes' | 'counters'> {}
 
 export const PROMETHEUS_TEXT = Registry.PROMETHEUS_CONTENT_TYPE;
 
-/** `read` is asked once for each reading; without a health only the process is shown. */
-export function createMetrics(role: Role, host: string, ready: (health: Health) => boolean) {
+/** Degraded counts as not ready: the notes say what is in the way. */
+export function isReady({ state }: Health): boolean {
+  return state === 'ready';
+}
+
+/** What /metrics says of a health. */
+export function createMetrics(role: Role, host: string): (health: Health) => Promise<string> {
   const registry = new Registry();
   registry.setDefaultLabels({ host });
   collectDefaultMetrics({ register: registry });
@@ -21,10 +26,10 @@ export function createMetrics(role: Role, host: string, ready: (health: Health) 
     const options = { name, help, labelNames: labelsOf(metric), registers: [registry] };
     metrics.set(name, metric.type === 'counter' ? new Counter(options) : new Gauge(options));
   }
-  return async (health: Health): Promise<string> => {
+  return async (health) => {
     for (const metric of metrics.values()) metric.reset();
     const own = [
-      { name: `flowtag_${role}_ready`, labels: {}, value: ready(health) ? 1 : 0 },
+      { name: `flowtag_${role}_ready`, labels: {}, value: isReady(health) ? 1 : 0 },
       { name: `flowtag_${role}_state`, labels: { state: health.state }, value: 1 },
       { name: `flowtag_${role}_info`, labels: { version: VERSION }, value: 1 },
     ];

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { Role } from '../../schemas/metrics.ts';
 import { ConfigError } from './errors.ts';
-import { createMetrics, type Health, PROMETHEUS_TEXT } from './metrics.ts';
+import { createMetrics, type Health, isReady, PROMETHEUS_TEXT } from './metrics.ts';
 
 export interface Ops {
   /** Where it listens, `host:port`; undefined when it is off. */
@@ -30,7 +30,7 @@ export async function openOps(role: Role, { opsListen, host }: OpsOptions): Prom
     read = reader;
   };
   if (opsListen === 'off') return { address: undefined, watch, close: () => undefined };
-  const metrics = createMetrics(role, host, isReady);
+  const metrics = createMetrics(role, host);
   const routes: Readonly<Record<string, (response: ServerResponse) => Promise<void> | void>> = {
     '/healthz': (response) => answer(response, 200, 'text/plain', 'ok\n'),
     '/readyz': (response) => {
@@ -56,10 +56,6 @@ export async function openOps(role: Role, { opsListen, host }: OpsOptions): Prom
   );
   server.maxConnections = MAX_CONNECTIONS;
   return { address: await listen(server, opsListen), watch, close: () => end(server) };
-}
-
-function isReady({ state }: Health): boolean {
-  return state === 'ready';
 }
 
 async function listen(server: Server, opsListen: string): Promise<string> {
