@@ -49,6 +49,9 @@ test('gets the new columns, once, and keeps its rows', async () => {
   let shown = '';
   await withStore(async (store) => {
     expect(missingColumns(FLOWS, await columns(store)).map(({ name }) => name)).toEqual([
+      'k8s_namespace_name',
+      'k8s_pod_name',
+      'k8s_pod_uid',
       'code_stacktrace',
       'request_handler',
     ]);
