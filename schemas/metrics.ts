@@ -23,6 +23,8 @@ const CAPTURE_DROPS = [
   'unknown_record',
   'queue_full.uprobe',
   'queue_full.kprobe',
+  'spool_full.uprobe',
+  'spool_full.kprobe',
 ];
 const SINK_REFUSALS = ['unknown_schema', 'malformed', 'unstorable'];
 
@@ -53,6 +55,11 @@ const CAPTURE: readonly Metric[] = [
   gauge('executables', 'capture_executables', 'Executables that are probed'),
   total('wakes', 'capture_wakes', 'Wake-ups of the reader of the ring'),
   gauge('queued', 'capture_queued_messages', 'Batches that wait for the bus'),
+  gauge('spool_bytes', 'capture_spool_bytes', 'Size of the spool on disk'),
+  gauge('spool_segments', 'capture_spool_segments', 'Files of the spool'),
+  dropped('spool_lost_rows', 'capture_spool_lost_events', 'Events that the spool gave up', 'spool_full'),
+  total('spool_damaged_bytes', 'capture_spool_damaged_bytes', 'Bytes of the spool that could not be read'),
+  total('spool_write_failures', 'capture_spool_write_failures', 'Writes to the spool that failed'),
   total('published_rows', 'capture_published_events', 'Events that the bus acknowledged'),
 ];
 

@@ -39,7 +39,7 @@ function used(expr: string): { names: string[]; labels: string[] } {
   const grouped = [...bare.matchAll(/\bby \(([^)]*)\)/g)].flatMap(([, list]) => list!.split(/,\s*/));
   const filtered = [...bare.matchAll(/(\w+)\s*[=!]~?""/g)].map(([, label]) => label!);
   const words = bare.replaceAll(/\{[^}]*\}|\[[^\]]*\]|\bby \([^)]*\)/g, ' ').match(/\b[a-z]\w*\b/g) ?? [];
-  const names = words.filter((word) => !/^(sum|rate|increase|or|vector)$/.test(word));
+  const names = words.filter((word) => !/^(sum|rate|increase|deriv|and|or|vector)$/.test(word));
   return { names, labels: [...grouped, ...filtered] };
 }
 

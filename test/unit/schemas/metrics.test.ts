@@ -38,7 +38,12 @@ test('every loss that a service knows of is shown as 0 before it happens', () =>
   const all = ledgerOf({
     kernel: Object.fromEntries(names.map((name) => [name, 1])) as never,
     unknownRecords: 1,
-    queueDroppedRows: { uprobe: 1, kprobe: 1 },
+    undelivered: {
+      'queue_full.uprobe': 1,
+      'queue_full.kprobe': 1,
+      'spool_full.uprobe': 1,
+      'spool_full.kprobe': 1,
+    },
   }).dropped;
   const shown = zerosOf('capture').filter(({ name }) => name === 'flowtag_capture_dropped_events_total');
   expect(shown.map(({ labels }) => labels.reason).sort()).toEqual(Object.keys(all).sort());
