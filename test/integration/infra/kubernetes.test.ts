@@ -27,9 +27,6 @@ const OPTIONS: Readonly<Record<string, ZodObject>> = {
   sink: sinkOptions,
 };
 
-/** Those of the bus's access control: where the secrets are mounted. */
-const OF_SECRETS = ['FLOWTAG_CREDS', 'FLOWTAG_TLS_CA'];
-
 // biome-ignore lint/suspicious/noExplicitAny: the compiler checks the shape, by the types of the API
 type Manifest = any;
 const list: { resources: string[] } = documentsOf('kustomization.yaml')[0];
@@ -105,7 +102,7 @@ describe.each(workloads.map((workload) => [workload.metadata.name as string, wor
       const common = Object.keys(manifests.find(({ kind }) => kind === 'ConfigMap').data);
       const names = [...common, ...container.env.map(({ name }: { name: string }) => name)];
       const known = optionsOf(role, OPTIONS[role]!).map(({ variable }) => variable);
-      expect(names.filter((name) => !known.includes(name) && !OF_SECRETS.includes(name))).toEqual([]);
+      expect(names.filter((name) => !known.includes(name))).toEqual([]);
     });
 
     it('is asked whether it lives and is ready, where it answers', () => {
