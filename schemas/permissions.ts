@@ -5,7 +5,6 @@ import {
   CHECKPOINT_BUCKET,
   DEAD_LETTER_STREAM,
   EVENT_STREAM,
-  EVENT_SUBJECTS,
   encodeToken,
   FLOW_STREAM,
   LEASE_BUCKET,
@@ -73,7 +72,8 @@ const WORK: Readonly<Record<BusRole, (token: string) => Permissions>> = {
   }),
   correlator: () => ({
     publish: [
-      ...reading(EVENT_STREAM, EVENT_SUBJECTS),
+      ...reading(EVENT_STREAM, 'flowtag.ev.*.*.*'),
+      `$JS.API.CONSUMER.INFO.${EVENT_STREAM}.*`,
       info(FLOW_STREAM),
       info(DEAD_LETTER_STREAM),
       'flowtag.flow.*.*',
@@ -126,10 +126,9 @@ function values(bucket: string, ...keys: readonly string[]): string[] {
   return [info(stream), `$JS.API.STREAM.MSG.GET.${stream}`, ...keys.map((key) => `$KV.${bucket}.${key}`)];
 }
 
-/** `m.<instance>`: that a member lives; `l.<what>`: who owns it. */
+/** `m.<member>`: that it lives; `l.<what>`: who owns it. What is given back is deleted by its sequence. */
 function leases(): string[] {
-  const watch = reading(streamOf(LEASE_BUCKET), `$KV.${LEASE_BUCKET}.>`).slice(1);
-  return [...values(LEASE_BUCKET, 'm.*', 'l.*'), ...watch];
+  return [...values(LEASE_BUCKET, 'm.*', 'l.*'), `$JS.API.STREAM.MSG.DELETE.${streamOf(LEASE_BUCKET)}`];
 }
 
 function info(stream: string): string {

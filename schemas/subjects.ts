@@ -20,6 +20,11 @@ export const SINK_BUCKET = 'FLOWTAG_SINK';
 export type EventKind = 'uprobe' | 'kprobe';
 export type ApiVerb = 'flows' | 'lookup';
 
+/** Subjects that one partition consists of. */
+export function partitionSubjects(partition: number): string {
+  return `flowtag.ev.*.${partition}.*`;
+}
+
 export function eventSubject(kind: EventKind, host: string, bucket = 0): string {
   const token = encodeToken(host);
   return `flowtag.ev.${kind}.${partitionOf(token, bucket)}.${token}`;

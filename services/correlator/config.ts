@@ -36,6 +36,11 @@ export const correlatorOptions = z.object({
   eventAgeMs: age(86_400_000).describe('age at which events are discarded, joined or not'),
   flowMib: megabytes(256).describe('size of the stream of flows in MiB; beyond it the oldest are discarded'),
   flowAgeMs: age(86_400_000).describe('age at which flows leave the stream, stored or not'),
+  replicas: z
+    .number()
+    .refine((count) => [1, 3, 5].includes(count), 'is none of 1, 3, 5')
+    .default(1)
+    .describe('servers of a NATS cluster that keep each stream and bucket: 1, 3 or 5'),
 });
 export type CorrelatorOptions = z.infer<typeof correlatorOptions>;
 
@@ -48,6 +53,7 @@ function age(presetMs: number) {
 }
 
 /** The streams as they are created when the bus does not have them yet. */
-export function streamLimits({ eventMib, eventAgeMs, flowMib, flowAgeMs }: CorrelatorOptions): StreamLimits {
-  return { eventBytes: eventMib * MIB, eventAgeMs, flowBytes: flowMib * MIB, flowAgeMs };
+export function streamLimits(config: CorrelatorOptions): StreamLimits {
+  const { eventMib, eventAgeMs, flowMib, flowAgeMs, replicas } = config;
+  return { eventBytes: eventMib * MIB, eventAgeMs, flowBytes: flowMib * MIB, flowAgeMs, replicas };
 }

@@ -39,7 +39,7 @@ export interface JoinLimits {
   readonly windowNs: bigint;
   /** How long after a request's end what its other goroutines begin is still taken for its doing. */
   readonly lateNs: bigint;
-  /** Requests remembered over all hosts; beyond that the oldest fall off. */
+  /** Requests remembered; beyond that the oldest fall off. */
   readonly maxRequests: number;
   /** Boots of hosts remembered; beyond that the one not heard of for longest falls off. */
   readonly maxBoots: number;
@@ -111,6 +111,15 @@ export class Join {
   /** Forgets boots of which nothing came for `silentNs`, by a clock that need not agree with theirs. */
   expire(nowNs: bigint): void {
     this.boots.dropSilent(nowNs, this.limits.silentNs);
+  }
+
+  /** Lets the oldest request fall off; there must be one. */
+  dropOldest(): void {
+    const oldest = this.byStart.shift()!;
+    this.evictedThrough = oldest.order;
+    this.counters.fallenOff++;
+    this.forget(oldest);
+    if (oldest.endNs > 0n) oldest.boot.ended.noteGone();
   }
 
   /** For a successor that reads the messages from `replayFrom` on again; at most `maxCarried` requests. */
@@ -235,12 +244,7 @@ export class Join {
   private remember(request: Request): void {
     request.boot.requests.set(request.id, request);
     this.byStart.push(request);
-    if (this.byStart.size <= this.limits.maxRequests) return;
-    const oldest = this.byStart.shift()!;
-    this.evictedThrough = oldest.order;
-    this.counters.fallenOff++;
-    this.forget(oldest);
-    if (oldest.endNs > 0n) oldest.boot.ended.noteGone();
+    if (this.byStart.size > this.limits.maxRequests) this.dropOldest();
   }
 
   private end(boot: BootState, batch: UprobeBatch, row: number): void {

@@ -1,13 +1,25 @@
-// What a partition counts, under the names of its heartbeat.
-import type { PublisherStats } from '../runtime/bus.ts';
+// What a partition counts, under the names of its heartbeat, and the sum over partitions that come and go.
 import type { Join } from './join.ts';
 import type { Pipeline } from './pipeline.ts';
 
-export function partitionCounters(
-  join: Join,
-  pipeline: Pipeline,
-  published: PublisherStats,
-): Record<string, number> {
+export type Counters = Readonly<Record<string, number>>;
+
+/** Say how it is now; all others are cumulative. */
+const GAUGES = ['requests_open', 'boots', 'checkpoint_overflow', 'checkpoint_boots_cut'];
+
+export function sumOf(all: readonly Counters[]): Record<string, number> {
+  const sum: Record<string, number> = {};
+  for (const counters of all)
+    for (const [name, count] of Object.entries(counters)) sum[name] = (sum[name] ?? 0) + count;
+  return sum;
+}
+
+/** What is left to say of a partition that is given up. */
+export function cumulative(counters: Counters): Counters {
+  return Object.fromEntries(Object.entries(counters).filter(([name]) => !GAUGES.includes(name)));
+}
+
+export function partitionCounters(join: Join, pipeline: Pipeline): Record<string, number> {
   const { counters } = join;
   return {
     batches_in: counters.batchesIn,
@@ -34,9 +46,6 @@ export function partitionCounters(
     replayed: pipeline.replayed,
     ...prefixed('dead_letters', pipeline.refused),
     oversize_rows: pipeline.oversizeRows,
-    rows_acked: published.ackedRows,
-    messages_queued: published.queued,
-    messages_resent: published.resent,
   };
 }
 

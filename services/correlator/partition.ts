@@ -1,10 +1,7 @@
 // One partition of the event stream: an ordered reader, the join, an acknowledged publisher and a checkpoint.
-// One instance reads everything now; one for each `flowtag.ev.*.<n>.*` differs in `filter` and `key` alone.
-import { setTimeout as sleep } from 'node:timers/promises';
-import { CHECKPOINT_BUCKET, DEAD_LETTER_SUBJECTS, EVENT_STREAM } from '../../schemas/subjects.ts';
-import type { Bus, BusMessage, DropReason, Positions, Publisher, Reader } from '../runtime/bus.ts';
-import { provisionStreams, type StreamLimits } from '../runtime/bus-streams.ts';
-import { BusError } from '../runtime/errors.ts';
+import { EVENT_STREAM, partitionSubjects } from '../../schemas/subjects.ts';
+import type { Bus, BusMessage, Positions, Publisher, Reader } from '../runtime/bus.ts';
+import type { BusError } from '../runtime/errors.ts';
 import { isWorthLogging, type Logger } from '../runtime/log.ts';
 import { decodeCheckpoint } from './checkpoint.ts';
 import { CheckpointWriter } from './checkpoint-writer.ts';
@@ -19,132 +16,104 @@ import { planTakeover, type Takeover } from './takeover.ts';
 export interface PartitionOptions {
   readonly bus: Bus;
   readonly log: Logger;
-  /** Subjects of the event stream. */
-  readonly filter: string;
-  /** Name of the position in the checkpoint bucket. */
-  readonly key: string;
+  readonly positions: Positions;
+  /** Of the whole process, as is its queue. */
+  readonly publisher: Publisher;
+  readonly queueBytes: number;
   readonly windowMs: number;
   readonly limits: JoinLimits;
-  /** Streams that the bus lacks are made so. */
-  readonly streams: StreamLimits;
-  readonly signal: AbortSignal;
-}
-
-const QUEUE_BYTES = 64 << 20;
-const RETRY_MS = 1_000;
-
-/** Waits for the bus for as long as `signal` allows; undefined when it aborts first. Throws STREAM_MISMATCH. */
-export async function openPartition(options: PartitionOptions): Promise<Partition | undefined> {
-  let said = '';
-  while (!options.signal.aborted) {
-    try {
-      return await takeOver(options);
-    } catch (error) {
-      if (!(error instanceof BusError) || error.code === 'STREAM_MISMATCH') throw error;
-      if (error.message !== said)
-        options.log.warn({ problem: error.message }, 'cannot take the partition over yet, retrying');
-      said = error.message;
-      await sleep(RETRY_MS, undefined, { signal: options.signal }).catch(() => undefined);
-    }
-  }
-  return undefined;
-}
-
-async function takeOver(options: PartitionOptions): Promise<Partition> {
-  const { bus, log, key, streams } = options;
-  await provisionStreams(bus, streams);
-  const positions = await bus.positions(CHECKPOINT_BUCKET);
-  const saved = await positions.get(key);
-  // After the checkpoint: a predecessor that still works must not seem to have read beyond the stream's end.
-  const stream = await bus.streamState(EVENT_STREAM);
-  const decoded = saved && decodeCheckpoint(saved.value);
-  // Beginning at the stream's first message is safe, only slow: every row may have been published before, and says so.
-  if (typeof decoded === 'string')
-    log.warn({ key, problem: decoded }, 'checkpoint cannot be read, beginning at the first message');
-  const takeover = planTakeover(typeof decoded === 'string' ? undefined : decoded, stream);
-  const { replayFrom, emitFrom, because } = takeover;
-  const { lastSeq } = stream;
-  log.info({ key, because, replayFrom, emitFrom, lastSeq }, 'partition taken over');
-  const { created } = stream;
-  return new Partition(options, { created, takeover, positions, revision: saved?.revision ?? 0 });
+  readonly onProcessed: () => void;
+  readonly onFailed: (error: BusError) => void;
 }
 
 interface Taken {
   /** When the event stream was. */
   readonly created: string;
   readonly takeover: Takeover;
-  readonly positions: Positions;
   /** Of the checkpoint, 0 when there was none. */
   readonly revision: number;
 }
 
+/** `isOurs`: asked before each message; reading stands still while it says no. Throws BusError. */
+export async function takeOver(
+  partition: number,
+  isOurs: () => boolean,
+  options: PartitionOptions,
+): Promise<Partition> {
+  const { bus, log, positions } = options;
+  const saved = await positions.get(keyOf(partition));
+  // After the checkpoint: a predecessor that still works must not seem to have read beyond the stream's end.
+  const stream = await bus.streamState(EVENT_STREAM);
+  const decoded = saved && decodeCheckpoint(saved.value);
+  // Beginning at the stream's first message is safe, only slow: every row may have been published before, and says so.
+  if (typeof decoded === 'string')
+    log.warn({ partition, problem: decoded }, 'checkpoint cannot be read, beginning at the first message');
+  const takeover = planTakeover(typeof decoded === 'string' ? undefined : decoded, stream);
+  const { replayFrom, emitFrom, because } = takeover;
+  const { created, lastSeq } = stream;
+  log.info({ partition, because, replayFrom, emitFrom, lastSeq }, 'partition taken over');
+  return new Partition(partition, isOurs, options, { created, takeover, revision: saved?.revision ?? 0 });
+}
+
 export class Partition {
-  /** Rejects when this process cannot go on. */
-  readonly failed: Promise<never>;
+  readonly join: Join;
+  /** Resolves when somebody else has written the checkpoint. */
+  readonly fenced: Promise<void>;
   private readonly options: PartitionOptions;
   private readonly takeover: Takeover;
-  private readonly join: Join;
   private readonly pipeline: Pipeline;
-  private readonly publisher: Publisher;
   private readonly flowControl: FlowControl;
   private readonly reader: Reader;
   private readonly checkpoints: CheckpointWriter;
   private discarded = 0;
-  private deadLettersDropped = 0;
-  private unpublishable = 0;
-  private closing = false;
-  private fail: (error: Error) => void = () => undefined;
 
-  constructor(options: PartitionOptions, { created, takeover, positions, revision }: Taken) {
-    const { bus, log, filter, key, windowMs, limits } = options;
+  constructor(partition: number, isOurs: () => boolean, options: PartitionOptions, taken: Taken) {
+    const { bus, log, positions, publisher, queueBytes, windowMs, limits } = options;
+    const { created, takeover, revision } = taken;
     this.options = options;
     this.takeover = takeover;
-    this.failed = new Promise((_, reject) => {
-      this.fail = reject;
-    });
-    this.failed.catch(() => undefined); // main awaits it; a failure before that must not count as unhandled
     this.join = new Join(limits);
     this.pipeline = new Pipeline(this.join, takeover, created, (message, refusal, error) => {
       this.onRefusal(message, refusal, error);
     });
-    this.publisher = bus.publisher({
-      queueBytes: QUEUE_BYTES,
-      onDrop: ({ subject, reason }) => this.onDrop(subject, reason),
-    });
-    this.flowControl = new FlowControl(this.publisher, QUEUE_BYTES);
+    this.flowControl = new FlowControl(publisher, queueBytes);
     this.reader = bus.reader({
       stream: EVENT_STREAM,
-      filter,
+      filter: partitionSubjects(partition),
       startSeq: takeover.replayFrom,
       log,
+      paused: () => !isOurs(),
       onMessage: (message) => this.onMessage(message),
+      onPassed: (seq) => this.pipeline.pass(seq),
       onSkipped: (fromSeq, toSeq) => this.onSkipped(fromSeq, toSeq),
-      onReplaced: (error) => this.fail(error),
+      onReplaced: options.onFailed,
+    });
+    let onFenced = (): void => undefined;
+    this.fenced = new Promise((resolve) => {
+      onFenced = resolve;
     });
     this.checkpoints = new CheckpointWriter(
       {
-        key,
+        key: keyOf(partition),
         created,
         positions,
-        publisher: this.publisher,
+        publisher,
         pipeline: this.pipeline,
         join: this.join,
         window: new ReplayWindow(windowMs, takeover.replayFrom, performance.now()),
         log,
-        onFenced: (error) => this.fail(fenced(key, error)),
+        onFenced,
       },
       revision,
     );
   }
 
-  get state(): 'starting' | 'ready' | 'degraded' {
-    if (this.notes.length > 0) return 'degraded';
-    return this.pipeline.catchingUp ? 'starting' : 'ready';
+  get catchingUp(): boolean {
+    return this.pipeline.catchingUp;
   }
 
   get notes(): string[] {
     const notes: string[] = [];
-    if (!this.options.bus.connected) notes.push('the bus is away');
     if (this.flowControl.holding) notes.push('reading is held back: the bus takes rows too slowly');
     if (this.checkpoints.problem !== undefined) notes.push(`no checkpoint: ${this.checkpoints.problem}`);
     return notes;
@@ -152,10 +121,8 @@ export class Partition {
 
   get counters(): Record<string, number> {
     return {
-      ...partitionCounters(this.join, this.pipeline, this.publisher.stats),
+      ...partitionCounters(this.join, this.pipeline),
       discarded_unread: this.discarded,
-      dead_letters_dropped: this.deadLettersDropped,
-      messages_unpublishable: this.unpublishable,
       checkpoints: this.checkpoints.written,
       checkpoint_overflow: this.checkpoints.overflow,
       checkpoint_boots_cut: this.checkpoints.bootsCut,
@@ -164,17 +131,21 @@ export class Partition {
     };
   }
 
+  /** The position stays where it is: rows were lost, or somebody else goes on from there. */
+  abandon(): void {
+    this.checkpoints.abandon();
+  }
+
   /** Stops reading, waits for acknowledgements and writes the last checkpoint. */
   async close(): Promise<void> {
     await this.reader.close();
     this.flowControl.close();
     await this.checkpoints.close();
-    this.closing = true;
-    this.publisher.close();
   }
 
   private onMessage(message: BusMessage): void {
-    for (const output of this.pipeline.process(message)) this.publisher.publish(output);
+    for (const output of this.pipeline.process(message)) this.options.publisher.publish(output);
+    this.options.onProcessed();
     this.flowControl.check(this.reader);
   }
 
@@ -183,17 +154,6 @@ export class Partition {
     if (!isWorthLogging(times)) return;
     const fields = { reason, detail, subject, seq, times, ...(error === undefined ? {} : { err: error }) };
     this.options.log.warn(fields, 'message set aside as a dead letter');
-  }
-
-  private onDrop(subject: string, reason: DropReason): void {
-    if (this.closing) return; // counted by the publisher; the next owner publishes it again
-    if (subject.startsWith(DEAD_LETTER_SUBJECTS.slice(0, -1))) this.deadLettersDropped++;
-    else if (reason !== 'queue_full')
-      this.unpublishable++; // it would be refused after a restart, too
-    else {
-      this.checkpoints.abandon();
-      this.fail(dropped(subject));
-    }
   }
 
   private onSkipped(fromSeq: number, toSeq: number): void {
@@ -207,18 +167,6 @@ export class Partition {
   }
 }
 
-function fenced(key: string, cause: BusError): BusError {
-  return new BusError(
-    'FENCED',
-    `another correlator has taken over partition ${key}: this one stops. Run one correlator for each bus`,
-    { cause },
-  );
-}
-
-function dropped(subject: string): BusError {
-  return new BusError(
-    'ROWS_NOT_PUBLISHED',
-    `rows for ${subject} could not be published; stopping, so that the next start publishes them again ` +
-      'from the checkpoint. If it repeats, the server takes smaller messages than 1 MiB: raise its max_payload',
-  );
+function keyOf(partition: number): string {
+  return `p.${partition}`;
 }

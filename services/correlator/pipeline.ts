@@ -64,6 +64,12 @@ export class Pipeline {
     }
   }
 
+  /** Up to `seq` there is no message that was not processed. */
+  pass(seq: number): void {
+    this.nextSeq = Math.max(this.nextSeq, seq + 1);
+    this.finishRebuild(this.nextSeq);
+  }
+
   private correlate(message: BusMessage): readonly Outbound[] {
     const arrived = readEvents(message);
     if ('reason' in arrived) return this.refuse(message, arrived);

@@ -15,7 +15,6 @@ async function run(config: CorrelatorOptions, log: Logger, signal: AbortSignal):
   const bus = await connectBus({ server, creds, tlsCa, name: 'flowtag provision', signal, log });
   try {
     await provisionStreams(bus, streamLimits(config));
-    for (const bucket of BUCKETS) await bus.positions(bucket);
     log.info({ buckets: BUCKETS }, 'streams and buckets are there');
   } finally {
     await bus.close();

@@ -8,7 +8,6 @@ import {
   JetStreamError,
   JS_ERROR,
   publishReply,
-  type Request,
 } from './bus-jetstream.ts';
 import { BusError } from './errors.ts';
 
@@ -16,6 +15,8 @@ export interface Position {
   readonly value: Uint8Array;
   readonly revision: number;
 }
+
+export type Stored = Position & { readonly deleted: boolean };
 
 export interface Positions {
   get(key: string): Promise<Position | undefined>;
@@ -34,18 +35,23 @@ const stored = z.object({
   message: z.object({ seq: z.number(), data: z.base64().default(''), hdrs: z.base64().default('') }),
 });
 
-/** Creates the bucket when it is missing; one that exists is taken as it is. */
-export async function openPositions(request: HeaderRequest, bucket: string): Promise<Positions> {
-  const config = {
+/** The stream behind a bucket. */
+export function bucketConfig(bucket: string, replicas: number) {
+  return {
     name: `KV_${bucket}`,
     subjects: [`$KV.${bucket}.>`],
     max_msgs_per_subject: 1,
     storage: 'file',
-    num_replicas: 1,
+    num_replicas: replicas,
     discard: 'new',
     allow_rollup_hdrs: true,
     deny_delete: true,
   };
+}
+
+/** Creates the bucket when it is missing; one that exists is taken as it is. */
+export async function openPositions(request: HeaderRequest, bucket: string): Promise<Positions> {
+  const config = bucketConfig(bucket, 1);
   if (!(await findStream(request, config.name))) await createStream(request, config);
   return new KeyValuePositions(request, bucket);
 }
@@ -113,21 +119,25 @@ class KeyValuePositions implements Positions {
     this.unanswered.set(key, [...list.slice(-7), value]);
   }
 
-  private async read(key: string): Promise<(Position & { deleted: boolean }) | undefined> {
-    const body = { last_by_subj: `$KV.${this.bucket}.${key}` };
-    try {
-      const { message } = await callJetStream(
-        this.request as Request,
-        `$JS.API.STREAM.MSG.GET.KV_${this.bucket}`,
-        body,
-        stored,
-      );
-      const deleted = /^KV-Operation:\s*(DEL|PURGE)/m.test(Buffer.from(message.hdrs, 'base64').toString());
-      return { value: Buffer.from(message.data, 'base64'), revision: message.seq, deleted };
-    } catch (error) {
-      if (error instanceof JetStreamError && error.number === JS_ERROR.messageNotFound) return undefined;
-      throw error;
-    }
+  private read(key: string): Promise<Stored | undefined> {
+    return readLast(this.request, this.bucket, key);
+  }
+}
+
+/** What the leader has under a key, a deletion too. */
+export async function readLast(
+  request: HeaderRequest,
+  bucket: string,
+  key: string,
+): Promise<Stored | undefined> {
+  const body = { last_by_subj: `$KV.${bucket}.${key}` };
+  try {
+    const { message } = await callJetStream(request, `$JS.API.STREAM.MSG.GET.KV_${bucket}`, body, stored);
+    const deleted = /^KV-Operation:\s*(DEL|PURGE)/m.test(Buffer.from(message.hdrs, 'base64').toString());
+    return { value: Buffer.from(message.data, 'base64'), revision: message.seq, deleted };
+  } catch (error) {
+    if (error instanceof JetStreamError && error.number === JS_ERROR.messageNotFound) return undefined;
+    throw error;
   }
 }
 

@@ -40,6 +40,8 @@ export class PullSession {
   readonly ended: Promise<string>;
   /** What the consumer had left to send after the last message. */
   pending = 0;
+  /** Messages that arrived. */
+  delivered = 0;
   private readonly connection: Connection;
   private readonly handlers: PullHandlers;
   private readonly nextSubject: string;
@@ -53,7 +55,6 @@ export class PullSession {
   private resolve: (reason: string) => void = () => undefined;
   private open = true;
   private credit = 0; // messages asked for and not arrived
-  private delivered = 0;
   private dryMs: number | undefined; // since when paused with nothing asked for
   private heardMs = performance.now();
   private tickMs = performance.now();

@@ -25,6 +25,11 @@ export interface ReaderOptions extends PullTimes {
    * start and after an outage or a pause; looked for once a second while the reader is behind.
    */
   readonly onSkipped?: (fromSeq: number, toSeq: number) => void;
+  /**
+   * Looked for every 10 s while nothing comes: up to this sequence there is nothing of the filter that was not given to
+   * `onMessage`. What the stream discards of it later is no loss.
+   */
+  readonly onPassed?: (seq: number) => void;
   /** The stream's sequences began anew (it was replaced or lost its end): the reader has stopped. */
   readonly onReplaced?: (error: BusError) => void;
   /** Asked before each pull and, while paused, five times a second: the same as pause() and resume(). */
@@ -45,11 +50,17 @@ export interface Reader {
 }
 
 const DISCARD_CHECK_MS = 1_000;
+const PASS_CHECK_MS = 10_000;
+const PASS_QUIET_MS = 150;
 const INACTIVE_MS = 30_000;
 const RETRY_MS = 500;
 const CLOSE_MS = 1_000;
 
-const consumerInfo = z.object({ name: z.string() });
+const consumerInfo = z.object({
+  name: z.string(),
+  delivered: z.object({ consumer_seq: z.number() }),
+  num_pending: z.number(),
+});
 
 export interface ReaderContext {
   readonly connect: () => Promise<Connection>;
@@ -76,6 +87,8 @@ class StreamReader implements Reader {
   private streamCreated = '';
   private discardedBelow = 0; // first sequence of the stream, when it was found to have overtaken us
   private checkedMs = 0;
+  private arrivedMs = 0;
+  private passDueMs = 0;
   private problem = '';
   private readonly renewals = new Recurrence();
   private readonly troubles = new Recurrence();
@@ -162,6 +175,7 @@ class StreamReader implements Reader {
       await this.compareStream(request);
       if (this.closed) return 'closed';
       this.problem = '';
+      this.passDueMs = 0;
       this.session = new PullSession(
         connection,
         stream,
@@ -169,7 +183,7 @@ class StreamReader implements Reader {
         {
           onMessage: (message) => this.accept(message),
           paused: () => this.paused,
-          onTick: () => this.onTick(request),
+          onTick: () => this.onTick(request, consumer),
         },
         this.options,
       );
@@ -220,6 +234,7 @@ class StreamReader implements Reader {
     if (this.discardedBelow > this.receivedSeq + 1 && message.seq >= this.discardedBelow)
       this.skipTo(this.discardedBelow);
     this.receivedSeq = message.seq;
+    this.arrivedMs = performance.now();
     if (this.held.length > 0 || this.paused) this.held.push(message);
     else this.deliver(message);
   }
@@ -240,9 +255,13 @@ class StreamReader implements Reader {
     }
   }
 
-  private onTick(request: Request): void {
+  private onTick(request: Request, consumer: string): void {
     this.release();
     const nowMs = performance.now();
+    if (nowMs > this.passDueMs && nowMs - this.arrivedMs > PASS_QUIET_MS) {
+      this.passDueMs = nowMs + PASS_CHECK_MS;
+      this.pass(request, consumer).catch(() => undefined); // the next one makes up for it
+    }
     if (!this.session || this.session.pending === 0 || nowMs - this.checkedMs < DISCARD_CHECK_MS) return;
     this.checkedMs = nowMs;
     // Behind by so much that the stream discards what was not read? Messages on the way here come first, therefore
@@ -253,6 +272,21 @@ class StreamReader implements Reader {
       },
       () => undefined, // the next tick asks again
     );
+  }
+
+  /** The end of the stream first: what comes while the consumer is asked lies behind it. */
+  private async pass(request: Request, consumer: string): Promise<void> {
+    const { stream, onPassed } = this.options;
+    const { session } = this;
+    if (onPassed === undefined || session === undefined) return;
+    const { last_seq } = (await readStream(request, stream)).state;
+    if (last_seq <= this.receivedSeq) return;
+    const subject = `$JS.API.CONSUMER.INFO.${stream}.${consumer}`;
+    const { num_pending, delivered } = await callJetStream(request, subject, undefined, consumerInfo);
+    const isOnTheWay = delivered.consumer_seq !== session.delivered || this.held.length > 0;
+    if (session !== this.session || num_pending > 0 || isOnTheWay || last_seq <= this.receivedSeq) return;
+    this.receivedSeq = last_seq;
+    onPassed(last_seq);
   }
 
   private skipTo(firstSeq: number): void {

@@ -1,13 +1,16 @@
-// The streams of the bus. Servers up to 2.10 drop fields they do not know without an error, so what the server says
+// The streams and buckets of the bus. Servers up to 2.10 drop fields they do not know without an error, so what the server says
 // it made is compared with what was asked.
 import { z } from 'zod';
 import {
+  CHECKPOINT_BUCKET,
   DEAD_LETTER_STREAM,
   DEAD_LETTER_SUBJECTS,
   EVENT_STREAM,
   EVENT_SUBJECTS,
   FLOW_STREAM,
   FLOW_SUBJECTS,
+  LEASE_BUCKET,
+  SINK_BUCKET,
 } from '../../schemas/subjects.ts';
 import type { Bus } from './bus.ts';
 import {
@@ -21,6 +24,8 @@ import {
   type StreamInfo,
   streamInfo,
 } from './bus-jetstream.ts';
+import { LEASE_TTL_MS } from './bus-leases.ts';
+import { bucketConfig } from './bus-positions.ts';
 import { BusError } from './errors.ts';
 
 export interface StreamLimits {
@@ -28,6 +33,8 @@ export interface StreamLimits {
   readonly eventAgeMs: number;
   readonly flowBytes: number;
   readonly flowAgeMs: number;
+  /** Servers of a cluster that keep each stream and bucket. */
+  readonly replicas: number;
 }
 
 const DUPLICATE_WINDOW_MS = 120_000;
@@ -35,13 +42,23 @@ const DEAD_LETTER_BYTES = 16 << 20;
 const DEAD_LETTER_AGE_MS = 7 * 24 * 3_600_000;
 const TIMEOUT_MS = 4_000;
 
-/** Creates what is missing; idempotent. Throws BusError STREAM_MISMATCH when a stream is not what was asked for. */
+/**
+ * Creates what is missing; idempotent. The buckets first: who finds the streams has them, too. Throws BusError
+ * STREAM_MISMATCH when something is not what was asked for.
+ */
 export async function provisionStreams(bus: Bus, limits: StreamLimits): Promise<void> {
   const request = requestOf(bus);
-  const { flowBytes, flowAgeMs } = limits;
+  const { flowBytes, flowAgeMs, replicas } = limits;
+  const ttl = nanoseconds(LEASE_TTL_MS);
+  const lease = { ...bucketConfig(LEASE_BUCKET, replicas), max_age: ttl, duplicate_window: ttl };
+  await provision(request, { ...lease, deny_delete: false });
+  await provision(request, bucketConfig(CHECKPOINT_BUCKET, replicas));
+  await provision(request, bucketConfig(SINK_BUCKET, replicas));
   await provisionEvents(request, limits);
-  await provision(request, FLOW_STREAM, FLOW_SUBJECTS, flowBytes, flowAgeMs);
-  await provision(request, DEAD_LETTER_STREAM, [DEAD_LETTER_SUBJECTS], DEAD_LETTER_BYTES, DEAD_LETTER_AGE_MS);
+  const stream = (name: string, subjects: readonly string[], bytes: number, ageMs: number) =>
+    provision(request, streamConfig(name, subjects, bytes, ageMs, replicas));
+  await stream(FLOW_STREAM, FLOW_SUBJECTS, flowBytes, flowAgeMs);
+  await stream(DEAD_LETTER_STREAM, [DEAD_LETTER_SUBJECTS], DEAD_LETTER_BYTES, DEAD_LETTER_AGE_MS);
 }
 
 /** The streams of a site's own server: its daemons' events, which the hub sources. Otherwise as provisionStreams. */
@@ -49,7 +66,7 @@ export async function provisionSite(
   bus: Bus,
   limits: Pick<StreamLimits, 'eventBytes' | 'eventAgeMs'>,
 ): Promise<void> {
-  await provisionEvents(requestOf(bus), limits);
+  await provisionEvents(requestOf(bus), { ...limits, replicas: 1 });
 }
 
 /**
@@ -76,51 +93,56 @@ function requestOf(bus: Bus): Request {
 
 async function provisionEvents(
   request: Request,
-  { eventBytes, eventAgeMs }: Pick<StreamLimits, 'eventBytes' | 'eventAgeMs'>,
+  { eventBytes, eventAgeMs, replicas }: Pick<StreamLimits, 'eventBytes' | 'eventAgeMs' | 'replicas'>,
 ): Promise<void> {
-  await provision(request, EVENT_STREAM, [EVENT_SUBJECTS], eventBytes, eventAgeMs);
+  await provision(request, streamConfig(EVENT_STREAM, [EVENT_SUBJECTS], eventBytes, eventAgeMs, replicas));
 }
 
-async function provision(
-  request: Request,
+type Config = { readonly name: string } & Readonly<Record<string, unknown>>;
+
+function streamConfig(
   name: string,
   subjects: readonly string[],
   bytes: number,
   ageMs: number,
-): Promise<void> {
-  const asked: Asked = {
+  replicas: number,
+): Config {
+  return {
     name,
     subjects,
     retention: 'limits',
     storage: 'file',
-    num_replicas: 1,
+    num_replicas: replicas,
     discard: 'old',
     max_bytes: bytes,
     max_age: nanoseconds(ageMs),
     duplicate_window: nanoseconds(Math.min(DUPLICATE_WINDOW_MS, ageMs)), // never above max_age: the server refuses
   };
+}
+
+async function provision(request: Request, asked: Config): Promise<void> {
+  const { name } = asked;
   const { config } = (await findStream(request, name)) ?? (await create(request, asked));
   const differences = Object.entries(asked)
     .filter(([key, value]) => JSON.stringify(config[key]) !== JSON.stringify(value))
     .map(([key, value]) => `${key} is ${JSON.stringify(config[key])}, asked for ${JSON.stringify(value)}`);
   if (differences.length === 0) return;
+  const replicas = config.num_replicas === asked.num_replicas ? '' : ` --replicas ${asked.num_replicas}`;
   throw new BusError(
     'STREAM_MISMATCH',
     `stream ${name} is not as configured: ${differences.join('; ')}. Change the configuration to match, or the ` +
-      `stream with \`nats stream edit ${name}\``,
+      `stream with \`nats stream edit ${name}${replicas}\`, which keeps what is in it`,
   );
 }
 
-type Asked = { readonly name: string; readonly max_bytes: number } & Readonly<Record<string, unknown>>;
-
-async function create(request: Request, asked: Asked): Promise<StreamInfo> {
+async function create(request: Request, asked: Config): Promise<StreamInfo> {
   try {
     return await createStream(request, asked);
   } catch (error) {
     if (!(error instanceof JetStreamError) || error.number !== JS_ERROR.noStorage) throw error;
     throw new BusError(
       'NO_STORAGE',
-      `there is no room for stream ${asked.name} (${asked.max_bytes >> 20} MiB, which the server reserves): free some, ` +
+      `there is no room for stream ${asked.name} (${Number(asked.max_bytes) >> 20} MiB, which the server reserves): free some, ` +
         'or give it less: FLOWTAG_CORRELATOR_EVENT_MIB, FLOWTAG_CORRELATOR_FLOW_MIB',
       { cause: error },
     );

@@ -4,6 +4,7 @@ import type { Msg } from 'nats';
 import type { BusAccess } from './bus-access.ts';
 import { type Connection, openConnection } from './bus-connection.ts';
 import { type Request, readStream } from './bus-jetstream.ts';
+import { type LeaseOptions, type Leases, openLeases } from './bus-leases.ts';
 import { type BusMessage, toBusMessage, toHeaders } from './bus-message.ts';
 import { openPositions, type Positions } from './bus-positions.ts';
 import { createPublisher, type Publisher, type PublisherOptions } from './bus-publisher.ts';
@@ -12,6 +13,7 @@ import { isWorthLogging, type Logger } from './log.ts';
 
 export type { BusAccess } from './bus-access.ts';
 export { createKey } from './bus-access.ts';
+export type { Leases } from './bus-leases.ts';
 export type { BusMessage } from './bus-message.ts';
 export type { Positions } from './bus-positions.ts';
 export type { DropReason, Outbound, Publisher, PublisherOptions, PublisherStats } from './bus-publisher.ts';
@@ -23,6 +25,8 @@ export interface Bus {
   reader(options: ReaderOptions): Reader;
   /** Small compare-and-set values in a KV bucket, created when missing. */
   positions(bucket: string): Promise<Positions>;
+  /** What instances of a role share out among each other, each to one at a time. To be closed before the bus. */
+  leases(options: LeaseOptions): Leases;
   streamState(stream: string): Promise<{ firstSeq: number; lastSeq: number; created: string }>;
   /** Fire and forget, not even kept while the server is away: heartbeats only. */
   publish(subject: string, schema: string, data: Uint8Array): void;
@@ -98,6 +102,11 @@ class NatsBus implements Bus {
         (await this.main.request(subject, data, '', TIMEOUT_MS, headers)).data,
       bucket,
     );
+  }
+
+  leases(options: LeaseOptions): Leases {
+    const { signal: _, ...access } = this.options;
+    return openLeases({ ...access, name: `${access.name} leases` }, options);
   }
 
   async streamState(stream: string): Promise<{ firstSeq: number; lastSeq: number; created: string }> {

@@ -15,6 +15,8 @@ export const POSITION_KEY = 'p.all';
 export interface CommitOptions {
   readonly start: Start;
   readonly revision: number;
+  /** What the position says of where the rows are. */
+  readonly storeId: string;
   readonly positions: Positions;
   /** The store of now: an embedded one that was restarted has another address. Throws StoreError while there is none. */
   readonly store: () => Store;
@@ -93,8 +95,9 @@ export class Committer {
   }
 
   private async write(position: { next: number; block?: { first: number; last: number } }): Promise<void> {
-    const { positions, start } = this.options;
-    const value = encodePosition({ v: 1, created: start.created, epoch: start.epoch, ...position });
+    const { positions, start, storeId } = this.options;
+    const { created, epoch } = start;
+    const value = encodePosition({ v: 1, created, epoch, store: storeId, ...position });
     this.revision = await positions.set(POSITION_KEY, value, this.revision);
   }
 
@@ -108,11 +111,7 @@ export class Committer {
       } catch (error) {
         if (!(error instanceof FlowtagError)) throw error;
         if (error instanceof BusError && error.code === 'FENCED')
-          throw new BusError(
-            'FENCED',
-            `Another sink took over (${error.message}). One sink may run on one bus; stop the other, or this one.`,
-            { cause: error },
-          );
+          throw new BusError('FENCED', `Another sink took over (${error.message}).`, { cause: error });
         this.options.onTrouble(error.message);
       }
       this.options.counters.add('retries');

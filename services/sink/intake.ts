@@ -9,7 +9,7 @@ import { Committer, POSITION_KEY } from './commit.ts';
 import type { Counters } from './counters.ts';
 import { DeadLetters } from './dead-letters.ts';
 import { Pipeline } from './pipeline.ts';
-import { decodePosition, planStart, type Start } from './position.ts';
+import { decodePosition, otherStore, planStart, type Start } from './position.ts';
 import type { SinkState } from './sink-state.ts';
 import type { Store } from './store-client.ts';
 
@@ -17,6 +17,7 @@ export interface IntakeOptions {
   readonly bus: Bus;
   /** Throws StoreError while there is none. */
   readonly store: () => Store;
+  readonly storeId: string;
   readonly counters: Counters;
   readonly state: SinkState;
   readonly log: Logger;
@@ -30,9 +31,9 @@ const RETRY_MS = 500;
 /** Of a stop, for what is collected; what is not stored by then stays in the stream. */
 const STOP_MS = 5_000;
 
-/** Resolves after an orderly stop; throws when another sink took over or the stream was replaced: start again. */
+/** Resolves after an orderly stop; throws when another sink took over (FENCED) or the stream was replaced. */
 export async function runIntake(options: IntakeOptions, signal: AbortSignal): Promise<void> {
-  const { bus, store, counters, state, log } = options;
+  const { bus, store, storeId, counters, state, log } = options;
   const taken = await takeOver(options, signal);
   if (!taken) return;
   const { start, suspectUpto, positions, revision } = taken;
@@ -43,6 +44,7 @@ export async function runIntake(options: IntakeOptions, signal: AbortSignal): Pr
   const committer = new Committer({
     start,
     revision,
+    storeId,
     positions,
     store,
     deadLettersSafe: () => deadLetters.safe(),
@@ -86,6 +88,19 @@ export async function runIntake(options: IntakeOptions, signal: AbortSignal): Pr
     await reader.close();
     publisher.close();
   }
+}
+
+/** Throws OTHER_STORE when rows are in another store than `storeId`: going on here would part them, unnoticed. */
+export async function requireSameStore(bus: Bus, storeId: string): Promise<void> {
+  const stream = await bus.streamState(FLOW_STREAM);
+  const known = await (await bus.positions(SINK_BUCKET)).get(POSITION_KEY);
+  const other = otherStore(known && decodePosition(known.value), stream, storeId);
+  if (other === undefined) return;
+  throw new FlowtagError(
+    'OTHER_STORE',
+    `The rows so far are in another store (${other}, this one is ${storeId}): not writing here. Start the sink with ` +
+      'that data directory, or with --adopt to go on in this store.',
+  );
 }
 
 interface Taken {

@@ -1,4 +1,5 @@
-// `flowtag sink`: flows and finished requests from the bus into the store, once each; look-ups out of it.
+// `flowtag sink`: flows and finished requests from the bus into the store, once each; look-ups out of it. Of several
+// sinks one writes. A ClickHouse server is asked by all of them, an embedded store only by the one that writes.
 
 import { API_QUEUE } from '../../schemas/permissions.ts';
 import { apiSubject } from '../../schemas/subjects.ts';
@@ -8,12 +9,14 @@ import { startHeartbeat } from '../runtime/heartbeat.ts';
 import { startService } from '../runtime/lifecycle.ts';
 import type { Logger } from '../runtime/log.ts';
 import type { Ops } from '../runtime/ops.ts';
-import { answer } from './answer.ts';
+import { type AnswerOptions, answer } from './answer.ts';
 import { type SinkConfig, sinkOptions } from './config.ts';
 import { Counters } from './counters.ts';
 import { type CurrentStore, openCurrentStore } from './current-store.ts';
-import { runIntake } from './intake.ts';
+import { requireSameStore, runIntake } from './intake.ts';
 import { SinkState } from './sink-state.ts';
+import { storeIdOf } from './store-id.ts';
+import { takeTurns } from './turns.ts';
 
 export function main(argv: readonly string[]): Promise<number> {
   return startService('sink', sinkOptions, argv, run);
@@ -34,7 +37,7 @@ async function run(config: SinkConfig, log: Logger, signal: AbortSignal, ops: Op
       log,
     });
     try {
-      await serve(config.host, bus, store, log, stop, ops);
+      await serve(config, bus, store, log, stop, ops);
     } finally {
       await bus.close();
     }
@@ -48,7 +51,7 @@ async function run(config: SinkConfig, log: Logger, signal: AbortSignal, ops: Op
 }
 
 async function serve(
-  host: string,
+  config: SinkConfig,
   bus: Bus,
   store: CurrentStore,
   log: Logger,
@@ -56,18 +59,36 @@ async function serve(
   ops: Ops,
 ): Promise<void> {
   const counters = new Counters();
-  const state = new SinkState(host, counters, store);
+  const state = new SinkState(config.host, counters, store);
   signal.addEventListener('abort', () => state.stopping(), { once: true });
+  const storeId = storeIdOf(config);
   const get = () => store.get();
   const lookUps = { store: get, counters, log, nowNs };
-  const open = [
-    startHeartbeat(bus, ops, () => state.read()),
-    ...(['flows', 'lookup'] as const).map((verb) =>
-      bus.serve(apiSubject(verb), API_QUEUE, (message) => answer(verb, message, lookUps)),
-    ),
-  ];
+  const answering = <T>(work: () => Promise<T>): Promise<T> => whileAnswering(bus, lookUps, work);
+  const turns = {
+    bus,
+    host: config.host,
+    log,
+    check: async () => (config.adopt ? undefined : requireSameStore(bus, storeId)),
+    onStandby: (problem: string | undefined) => state.standsBy(problem),
+  };
+  const write = (turn: AbortSignal) => runIntake({ bus, store: get, storeId, counters, state, log }, turn);
+  const heartbeat = startHeartbeat(bus, ops, () => state.read());
   try {
-    await runIntake({ bus, store: get, counters, state, log }, signal);
+    if (config.store === 'embedded') await takeTurns(turns, signal, (turn) => answering(() => write(turn)));
+    else await answering(() => takeTurns(turns, signal, write));
+  } finally {
+    heartbeat.close();
+  }
+}
+
+/** Answers look-ups for as long as `work` takes. */
+async function whileAnswering<T>(bus: Bus, lookUps: AnswerOptions, work: () => Promise<T>): Promise<T> {
+  const open = (['flows', 'lookup'] as const).map((verb) =>
+    bus.serve(apiSubject(verb), API_QUEUE, (message) => answer(verb, message, lookUps)),
+  );
+  try {
+    return await work();
   } finally {
     for (const { close } of open) close();
   }

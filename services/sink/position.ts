@@ -9,6 +9,8 @@ const position = z.object({
   created: z.string(),
   /** Raised when the stream lost its end, so that sequences come a second time and tokens must not. */
   epoch: z.number().int().nonnegative(),
+  /** Where the rows are; not in positions of earlier versions. */
+  store: z.string().optional(),
   /** Everything before it is stored. */
   next: z.number().int().positive(),
   /** Written before its insert: the block a new owner must repeat exactly. */
@@ -61,6 +63,15 @@ export function planStart(known: Position | undefined, stream: StreamState): Sta
   if (block && block.last >= startSeq)
     return { created, epoch, startSeq, fixed: block, why: 'a block was begun, repeated exactly' };
   return { created, epoch, startSeq, fixed: undefined, why: 'from the position' };
+}
+
+/** The store that has the rows up to the position, when that is another one than `storeId`. */
+export function otherStore(
+  known: Position | undefined,
+  stream: StreamState,
+  storeId: string,
+): string | undefined {
+  return known?.created === stream.created && known.store !== storeId ? known.store : undefined;
 }
 
 /** Names the same rows on every attempt; plain characters only, it becomes part of the INSERT. */

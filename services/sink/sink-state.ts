@@ -12,7 +12,7 @@ export class SinkState {
   private readonly startedNs = nowNs();
   private readonly counters: Counters;
   private readonly store: Pick<CurrentStore, 'away'>;
-  private reading = false;
+  private role: 'starting' | 'standby' | 'writing' = 'starting';
   private ending = false;
   private trouble: string | undefined;
 
@@ -29,7 +29,13 @@ export class SinkState {
   }
 
   ready(): void {
-    this.reading = true;
+    this.role = 'writing';
+  }
+
+  /** Another sink writes, or may; `problem`: why this one could not go on from there. */
+  standsBy(problem: string | undefined): void {
+    this.role = 'standby';
+    this.trouble = problem;
   }
 
   stopping(): void {
@@ -38,12 +44,14 @@ export class SinkState {
 
   read(): Omit<Status, 'v' | 'version' | 'timeNs'> {
     const notes = [...new Set([this.trouble, this.store.away])].filter((note) => note !== undefined);
+    const state = this.stateWith(notes);
+    if (state === 'ready' && this.role === 'standby') notes.push('another sink writes, this one stands by');
     return {
       role: 'sink',
       instance: this.instance,
       host: this.host,
       startedNs: this.startedNs,
-      state: this.stateWith(notes),
+      state,
       notes,
       counters: this.counters.read(),
     };
@@ -51,7 +59,7 @@ export class SinkState {
 
   private stateWith(notes: readonly string[]): Status['state'] {
     if (this.ending) return 'stopping';
-    if (!this.reading) return 'starting';
+    if (this.role === 'starting') return 'starting';
     return notes.length > 0 ? 'degraded' : 'ready';
   }
 }

@@ -34,6 +34,7 @@ export class CaptureBus {
       eventAgeMs: EVENT_AGE_MS,
       flowBytes: EVENT_BYTES,
       flowAgeMs: EVENT_AGE_MS,
+      replicas: 1,
     });
     return new CaptureBus(nats, bus);
   }

@@ -22,10 +22,14 @@ export interface NatsServer {
 
 const READY_DEADLINE_MS = 10_000;
 
-export async function startNatsServer(options: { dir?: string; port?: number } = {}): Promise<NatsServer> {
+/** `more`: further arguments of nats-server. */
+export async function startNatsServer(
+  options: { dir?: string; port?: number; more?: readonly string[] } = {},
+): Promise<NatsServer> {
+  const { more = [] } = options;
   const dir = options.dir ?? (await mkdtemp(join(tmpdir(), 'flowtag-nats-')));
   const port = options.port ?? (await freePort());
-  let child = await launch(dir, port);
+  let child = await launch(dir, port, more);
   return {
     url: `nats://127.0.0.1:${port}`,
     port,
@@ -39,7 +43,7 @@ export async function startNatsServer(options: { dir?: string; port?: number } =
     },
     async restart() {
       await end(child, 'SIGKILL');
-      child = await launch(dir, port);
+      child = await launch(dir, port, more);
     },
   };
 }
@@ -54,8 +58,8 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
-async function launch(dir: string, port: number): Promise<ChildProcess> {
-  const command = [findNatsServer(), '-a', '127.0.0.1', '-p', String(port), '-js', '-sd', dir];
+async function launch(dir: string, port: number, more: readonly string[]): Promise<ChildProcess> {
+  const command = [findNatsServer(), '-a', '127.0.0.1', '-p', String(port), '-js', '-sd', dir, ...more];
   const child = spawn('setpriv', ['--pdeathsig', 'KILL', ...command], {
     stdio: ['ignore', 'ignore', 'pipe'],
   });

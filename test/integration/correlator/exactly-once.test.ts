@@ -1,10 +1,10 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { DEAD_LETTER_STREAM, eventSubject } from '../../../schemas/subjects.ts';
 import type { BusMessage, Outbound, Publisher } from '../../../services/runtime/bus.ts';
 import { batchBytes } from '../../unit/correlator/batches.ts';
-import { DRAIN_MS, Fleet } from './fleet.ts';
-import { Output, quiet, Rig, type Running, until } from './rig.ts';
+import { Fleet } from './fleet.ts';
+import { expectTruth, publish } from './load.ts';
+import { Output, quiet, Rig, until } from './rig.ts';
 
 let rig: Rig;
 let publisher: Publisher;
@@ -15,33 +15,6 @@ beforeEach(async () => {
 });
 afterEach(() => rig.close());
 
-/** Publishes `ticks` drains at the pace of capture; `at` is called before each. */
-async function publish(
-  fleet: Fleet,
-  ticks: number,
-  at: (tick: number) => void | Promise<void>,
-): Promise<void> {
-  for (let tick = 0; tick < ticks; tick++) {
-    await at(tick);
-    for (const message of fleet.drain(tick, tick === ticks - 1)) publisher.publish(message);
-    await sleep(DRAIN_MS);
-  }
-  expect(await publisher.flush(20_000)).toBe(true);
-}
-
-async function expectTruth(fleet: Fleet, output: Output, running: Running): Promise<void> {
-  await until('all flows and requests', () => {
-    if (running.child.exitCode !== null) throw new Error(`correlator ended:\n${running.log()}`);
-    return output.flows.size >= fleet.flows.size && output.requests.size >= fleet.requests.size;
-  }).catch((error: Error) => {
-    throw new Error(`${error.message}: ${output.flows.size} of ${fleet.flows.size} flows\n${running.log()}`);
-  });
-  expect(new Map([...output.flows].sort())).toEqual(new Map([...fleet.flows].sort()));
-  expect(new Map([...output.requests].sort())).toEqual(new Map([...fleet.requests].sort()));
-  expect(output.storedTwice).toEqual([]);
-  expect(output.publishedAgain.unflagged).toBe(0);
-}
-
 it('gives each request and connection exactly one flow, and the right one, through three kills', {
   timeout: 120_000,
 }, async () => {
@@ -50,7 +23,7 @@ it('gives each request and connection exactly one flow, and the right one, throu
   let running = rig.correlator();
   const ticks = 520;
   const killAt = [140, 280, 420]; // so far apart that open requests began before what is read again
-  await publish(fleet, ticks, async (tick) => {
+  await publish(publisher, fleet, ticks, async (tick) => {
     if (tick === 0) await until('the first one to take over', () => running.log().includes('taken over'));
     if (tick === 150) for (const message of wrongMessages()) publisher.publish(message);
     if (!killAt.includes(tick)) return;
@@ -60,7 +33,7 @@ it('gives each request and connection exactly one flow, and the right one, throu
     expect(await running.end('SIGKILL')).toBe('SIGKILL');
     running = rig.correlator();
   });
-  await expectTruth(fleet, output, running);
+  await expectTruth(fleet, output, [running]);
   expect(running.log()).toContain('"because":"checkpoint"');
   // At least one kill fell between publishing and checkpoint, or this test shows nothing.
   expect(output.publishedAgain.flagged).toBeGreaterThan(0);
@@ -75,13 +48,13 @@ it('hands over without repeating anything when it is stopped in order', { timeou
   const fleet = new Fleet();
   const output = new Output(rig.bus);
   let running = rig.correlator();
-  await publish(fleet, 150, async (tick) => {
+  await publish(publisher, fleet, 150, async (tick) => {
     if (tick === 0) await until('the first one to take over', () => running.log().includes('taken over'));
     if (tick !== 75) return;
     expect(await running.end('SIGTERM')).toBe(0);
     running = rig.correlator();
   });
-  await expectTruth(fleet, output, running);
+  await expectTruth(fleet, output, [running]);
   expect(output.publishedAgain).toEqual({ flagged: 0, unflagged: 0 });
   expect(await running.end('SIGINT')).toBe(0);
 });
@@ -90,14 +63,14 @@ it('loses and repeats nothing when the server is killed', { timeout: 90_000 }, a
   const fleet = new Fleet();
   const output = new Output(rig.bus);
   const running = rig.correlator();
-  await publish(fleet, 200, async (tick) => {
+  await publish(publisher, fleet, 200, async (tick) => {
     if (tick === 0) await until('the first one to take over', () => running.log().includes('taken over'));
     if (tick === 60) await rig.server.kill9();
     if (tick === 110) await rig.server.restart();
   });
   await until('all flows', () => output.flows.size >= fleet.flows.size, 40_000);
   output.publishedAgain.unflagged = 0; // the publisher sends again what was not acknowledged
-  await expectTruth(fleet, output, running);
+  await expectTruth(fleet, output, [running]);
 });
 
 function wrongMessages(): Outbound[] {

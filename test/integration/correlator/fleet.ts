@@ -1,4 +1,4 @@
-// Three hosts that publish as capture does, and the truth about what they published.
+// Hosts that publish as capture does, and the truth about what they published.
 import { FLAG, SOCKET_CLOSE, SOCKET_CONNECT, SOCKET_USE, VIA } from '../../../schemas/events.ts';
 import { eventSubject } from '../../../schemas/subjects.ts';
 import type { Outbound } from '../../../services/runtime/bus.ts';
@@ -28,7 +28,11 @@ export class Fleet {
   readonly flows = new Map<string, string>();
   /** Path of each ended request, to the flows it had caused by then. */
   readonly requests = new Map<string, number>();
-  private readonly hosts = ['node-a', 'node b.example', 'nöde'].map((host) => new Host(host, this));
+  private readonly hosts: readonly Host[];
+
+  constructor(names: readonly string[] = ['node-a', 'node b.example', 'nöde']) {
+    this.hosts = names.map((name) => new Host(name, this));
+  }
 
   /** What all hosts publish at one tick; `last` ends everything that is open. */
   drain(tick: number, last = false): Outbound[] {

@@ -18,46 +18,78 @@ export const quiet = pino({ level: 'silent' });
 export interface Running {
   readonly child: ChildProcess;
   log(): string;
+  /** Partitions that it owns, by its log. */
+  owned(): Set<number>;
   /** Exit code, or name of the signal. */
   end(signal: NodeJS.Signals): Promise<number | string>;
   exit(): Promise<number | string>;
 }
 
-export class Rig {
-  readonly server: NatsServer;
+interface Answer {
+  readonly config?: object;
+  readonly cluster?: { readonly leader?: string };
+  readonly error?: unknown;
+}
+
+/** One, or several together. */
+type Server = Pick<NatsServer, 'url' | 'stop'>;
+
+export class Rig<S extends Server = NatsServer> {
+  readonly server: S;
   readonly bus: Bus;
   private readonly running: Running[] = [];
 
   static async open(): Promise<Rig> {
-    const server = await startNatsServer();
-    const bus = await connectBus({ server: server.url, name: 'test', log: quiet });
-    return new Rig(server, bus);
+    return Rig.on(await startNatsServer());
   }
 
-  constructor(server: NatsServer, bus: Bus) {
+  static async on<S extends Server>(server: S): Promise<Rig<S>> {
+    return new Rig(server, await connectBus({ server: server.url, name: 'test', log: quiet }));
+  }
+
+  constructor(server: S, bus: Bus) {
     this.server = server;
     this.bus = bus;
   }
 
   /** The streams as the correlator would make them, so that a test can publish before it starts. */
-  provision(): Promise<void> {
-    return provisionStreams(this.bus, streamLimits(correlatorOptions.parse({})));
+  provision(replicas = 1): Promise<void> {
+    return provisionStreams(this.bus, streamLimits(correlatorOptions.parse({ replicas })));
   }
 
-  async api(verb: string, body: object = {}): Promise<{ config?: object; error?: unknown }> {
+  async api(verb: string, body: object = {}): Promise<Answer> {
     const reply = await this.bus.request(`$JS.API.${verb}`, '', Buffer.from(JSON.stringify(body)), 4_000);
     return JSON.parse(Buffer.from(reply.data).toString());
   }
 
   correlator(...more: readonly string[]): Running {
+    return this.start([], more);
+  }
+
+  /** As on another machine: nobody here can see whether it lives. Takes no signal but SIGKILL. */
+  remoteCorrelator(): Running {
+    return this.start(['unshare', '--pid', '--fork', '--mount-proc', '--kill-child=SIGKILL', '--'], []);
+  }
+
+  private start(wrapper: readonly string[], more: readonly string[]): Running {
     const options = ['--server', this.server.url, '--window-ms', String(WINDOW_MS), '--host', 'rig', ...more];
-    const command = ['--pdeathsig', 'KILL', '--', process.execPath, '--import', 'tsx', ENTRY, ...options];
+    const command = [
+      '--pdeathsig',
+      'KILL',
+      '--',
+      ...wrapper,
+      process.execPath,
+      '--import',
+      'tsx',
+      ENTRY,
+      ...options,
+    ];
     const cwd = join(import.meta.dirname, '../../..');
     const child = spawn('setpriv', command, { stdio: ['ignore', 'ignore', 'pipe'], cwd });
     const exited = once(child, 'exit');
     let output = '';
     child.stderr!.on('data', (chunk: Buffer) => {
-      output = (output + chunk).slice(-50_000);
+      output = (output + chunk).slice(-200_000);
     });
     const exit = async () => {
       await exited;
@@ -66,6 +98,7 @@ export class Rig {
     const one: Running = {
       child,
       log: () => output,
+      owned: () => ownedBy(output),
       exit,
       end: (signal) => {
         child.kill(signal);
@@ -76,11 +109,25 @@ export class Rig {
     return one;
   }
 
+  /** A server that is slow to acknowledge gets messages a second time, from the same publisher. */
+  get sentAgain(): boolean {
+    return this.running.some((one) => one.log().includes('publishing again what is unacknowledged'));
+  }
+
   async close(): Promise<void> {
     await Promise.all(this.running.map((one) => one.end('SIGKILL')));
     await this.bus.close();
     await this.server.stop();
   }
+}
+
+function ownedBy(log: string): Set<number> {
+  const owned = new Set<number>();
+  for (const [, partition, what] of log.matchAll(
+    /"partition":(\d+),.*"msg":"partition (taken over|given back|lost)/g,
+  ))
+    owned[what === 'taken over' ? 'add' : 'delete'](Number(partition));
+  return owned;
 }
 
 /** What came out: in the stream, and on the wire before the server drops repeats. */

@@ -11,6 +11,7 @@ export const LIMITS: StreamLimits = {
   eventAgeMs: 3_600_000,
   flowBytes: 64 << 20,
   flowAgeMs: 3_600_000,
+  replicas: 1,
 };
 
 export interface Lines {

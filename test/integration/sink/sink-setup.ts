@@ -72,6 +72,7 @@ export async function setUp(options: { dataDir?: string } = {}): Promise<Setup> 
     eventAgeMs: 3_600_000,
     flowBytes: 1 << 30,
     flowAgeMs: 3_600_000,
+    replicas: 1,
   });
   const publisher = bus.publisher({ queueBytes: 1 << 30 });
   const sinks: Running[] = [];

@@ -22,6 +22,7 @@ const MAY_READ_ENVIRONMENT = ['services/runtime/config.ts', 'bin/', 'infra/'];
 /** Values in, values out. What they import must be pure as well, so only the cores need a name here. */
 const PURE = [
   'schemas/',
+  'services/runtime/bus-lease-plan.ts',
   'services/runtime/bus-subject.ts',
   'services/runtime/credential.ts',
   'services/runtime/bus-window.ts',
@@ -45,6 +46,8 @@ const PURE = [
   'services/correlator/community-id.ts',
   'services/correlator/flow-row.ts',
   'services/correlator/join.ts',
+  'services/correlator/number-ranges.ts',
+  'services/correlator/request-budget.ts',
   'services/correlator/request-row.ts',
   'services/correlator/request-uses.ts',
   'services/correlator/takeover.ts',

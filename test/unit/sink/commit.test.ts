@@ -79,6 +79,7 @@ async function life(world: World, stream: readonly Part[], blockRows: number): P
   const committer = new Committer({
     // As if it had been there first: only tokens and boundaries are under test.
     start,
+    storeId: 'store-1',
     revision: world.revision,
     positions: world.positions,
     store: () => world.store as Store,
@@ -152,6 +153,7 @@ test('gives up when another sink wrote the position', async () => {
   await null;
   const committer = new Committer({
     start: planStart(undefined, { created: 'c', firstSeq: 1, lastSeq: 1 }),
+    storeId: 'store-1',
     revision: 0,
     positions: world.positions,
     store: () => world.store as Store,
@@ -174,6 +176,7 @@ test('does not go on before what was set aside is safe, nor after it was told to
   let asked = 0;
   const committer = new Committer({
     start: planStart(undefined, { created: 'c', firstSeq: 1, lastSeq: 1 }),
+    storeId: 'store-1',
     revision: 0,
     positions: world.positions,
     store: () => world.store as Store,

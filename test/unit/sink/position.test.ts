@@ -4,6 +4,7 @@ import {
   blockToken,
   decodePosition,
   encodePosition,
+  otherStore,
   type Position,
   planStart,
 } from '../../../services/sink/position.ts';
@@ -50,4 +51,14 @@ test('tokens name stream, epoch and block, in characters that are safe in SQL', 
   expect(blockToken(created, 0, block)).toBe(`${created}:10-14`);
   expect(blockToken(created, 2, block)).toBe(`${created}#2:10-14`);
   expect(blockToken("a'b\\c", 0, block)).toBe('a_b_c:10-14');
+});
+
+test.each<[string, Position | undefined, string | undefined]>([
+  ['nothing is stored yet', undefined, undefined],
+  ['a position of an earlier version', at({}), undefined],
+  ['this store', at({ store: 'mine' }), undefined],
+  ['another store', at({ store: 'theirs' }), 'theirs'],
+  ['another store, of a stream that is no more', at({ store: 'theirs', created: 'b' }), undefined],
+])('which other store has the rows: %s', (_, known, other) => {
+  expect(otherStore(known, stream(1, 20), 'mine')).toBe(other);
 });
