@@ -76,6 +76,7 @@ const WORK: Readonly<Record<BusRole, (token: string) => Permissions>> = {
       `$JS.API.CONSUMER.INFO.${EVENT_STREAM}.*`,
       info(FLOW_STREAM),
       info(DEAD_LETTER_STREAM),
+      info(streamOf(SINK_BUCKET)),
       'flowtag.flow.*.*',
       'flowtag.request.*.*',
       'flowtag.ledger.*',

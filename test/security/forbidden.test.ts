@@ -21,7 +21,13 @@ const IDENTITIES = [
   ['sink', 'store-1'],
   ['viewer', 'alice'],
 ] as const;
-const LIMITS = { eventBytes: 8 << 20, eventAgeMs: 3_600_000, flowBytes: 8 << 20, flowAgeMs: 3_600_000 };
+const LIMITS = {
+  eventBytes: 8 << 20,
+  eventAgeMs: 3_600_000,
+  flowBytes: 8 << 20,
+  flowAgeMs: 3_600_000,
+  replicas: 1,
+};
 const SEEN = [
   '# Forbidden actions',
   '',
