@@ -125,6 +125,8 @@ const CORRELATOR: readonly Metric[] = [
   ),
   gauge('requests_open', 'correlator_remembered_requests', 'Requests remembered'),
   gauge('boots', 'correlator_boots', 'Boots of hosts remembered'),
+  gauge('partitions', 'correlator_partitions', 'Partitions owned'),
+  total('partitions_fenced', 'correlator_fenced_partitions', 'Partitions dropped because another one wrote'),
   total('replayed', 'correlator_replayed_messages', 'Messages read again to rebuild the state'),
   total('dead_letters_<reason>', 'correlator_dead_letters', 'Messages set aside'),
   dropped('dead_letters_dropped', 'correlator_dropped_messages', 'Messages lost', 'dead_letter'),

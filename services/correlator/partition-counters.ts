@@ -5,7 +5,7 @@ import type { Pipeline } from './pipeline.ts';
 export type Counters = Readonly<Record<string, number>>;
 
 /** Say how it is now; all others are cumulative. */
-const GAUGES = ['requests_open', 'boots', 'checkpoint_overflow', 'checkpoint_boots_cut'];
+const GAUGES = ['requests_open', 'boots', 'checkpoint_overflow', 'checkpoint_boots_cut', 'messages_pending'];
 
 export function sumOf(all: readonly Counters[]): Record<string, number> {
   const sum: Record<string, number> = {};

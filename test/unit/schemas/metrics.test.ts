@@ -54,12 +54,11 @@ test('what the correlator and capture count has a name', () => {
   const join = new Join(limits);
   const takeover = { replayFrom: 1, emitFrom: 1, join: undefined, emitted: undefined };
   const pipeline = new Pipeline(join, takeover as never, 'created', () => undefined);
-  const published = { queued: 0, queuedBytes: 0, ackedRows: 0, resent: 0 };
   const others = (role: 'capture' | 'correlator', counters: Record<string, number>): string[] =>
     samplesOf(role, counters)
       .filter(({ name }) => name.endsWith('_other'))
       .map(({ labels }) => labels.counter!);
-  expect(others('correlator', partitionCounters(join, pipeline, published as never))).toEqual([]);
+  expect(others('correlator', partitionCounters(join, pipeline))).toEqual([]);
   const kernel = Object.fromEntries(Object.keys(COUNTER).map((name) => [name, 1]));
   expect(others('capture', faultsOf(kernel as never))).toEqual([]);
 });
