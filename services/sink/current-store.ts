@@ -1,10 +1,9 @@
 // The store to use now: it moves when the embedded one is started again, and for a while there is none.
-import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ConfigError } from '../runtime/errors.ts';
 import type { Logger } from '../runtime/log.ts';
 import type { SinkConfig } from './config.ts';
 import type { StoreAddress } from './embedded/store-address.ts';
+import { readPassword } from './password.ts';
 import { openStore, type Store, StoreError } from './store-client.ts';
 import { startStoreProcess } from './store-process.ts';
 
@@ -94,13 +93,4 @@ async function openRemote(slot: Slot, address: StoreAddress, signal: AbortSignal
       .catch(() => {});
   if (!signal.aborted)
     await new Promise<void>((done) => signal.addEventListener('abort', () => done(), { once: true }));
-}
-
-function readPassword(file: string | undefined): string {
-  if (file === undefined) return '';
-  try {
-    return readFileSync(file, 'utf8').trimEnd();
-  } catch (cause) {
-    throw new ConfigError('CONFIG', `--password-file: ${(cause as Error).message}`, { cause });
-  }
 }

@@ -1,13 +1,14 @@
 // Contract of the store's HTTP front, as ClickHouse's own client uses it.
 import { once } from 'node:events';
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { type ClickHouseClient, ClickHouseError, ClickHouseLogLevel, createClient } from '@clickhouse/client';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { createFront } from '../../../services/sink/embedded/front.ts';
-import { run, startStore, temporaryDir, until } from './processes.ts';
+import { freePort } from '../../support/nats-server.ts';
+import { run, startStore, storeAddress, temporaryDir, until } from './processes.ts';
 
 const { dir: parent, remove } = temporaryDir();
 // Characters that mean something to a shell, to SQL or to the engine's patterns.
@@ -264,6 +265,29 @@ describe('the process', () => {
     const code = await until('the second to end', () => second.child.exitCode ?? undefined);
     expect(code).toBe(1);
     expect(second.log()).toMatch(/STORE_LOCKED.*is in use by process \d+/);
+  });
+
+  test('answers where it is told to, with the password it is given, after a restart too', async () => {
+    const own = temporaryDir();
+    onTestFinished(own.remove);
+    const passwordFile = join(own.dir, 'password');
+    writeFileSync(passwordFile, 'secret of a test\n');
+    const listen = `127.0.0.1:${await freePort()}`;
+    for (let start = 0; start < 2; start++) {
+      const args = ['--data-dir', own.dir, '--listen', listen, '--password-file', passwordFile];
+      const shared = run('store', args);
+      const { url } = await storeAddress(own.dir, shared);
+      expect(url).toBe(`http://${listen}`);
+      const ask = (key: string) =>
+        fetch(url, {
+          method: 'POST',
+          body: 'SELECT 1',
+          headers: { 'X-ClickHouse-User': 'flowtag', 'X-ClickHouse-Key': key },
+        });
+      expect(await (await ask('secret of a test')).text()).toBe('1\n');
+      expect((await ask('another')).ok).toBe(false);
+      await shared.end('SIGKILL');
+    }
   });
 
   test('a crash signal ends it at once', async () => {
