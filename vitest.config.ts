@@ -22,6 +22,7 @@ export default defineConfig({
           name: 'host',
           include: ['test/**/*.test.ts'],
           exclude: PURE_LAYERS,
+          globalSetup: 'test/support/docker.ts',
           fileParallelism: false,
           testTimeout: 60_000,
           hookTimeout: 60_000,

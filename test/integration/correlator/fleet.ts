@@ -30,8 +30,8 @@ export class Fleet {
   readonly requests = new Map<string, number>();
   private readonly hosts: readonly Host[];
 
-  constructor(names: readonly string[] = ['node-a', 'node b.example', 'nöde']) {
-    this.hosts = names.map((name) => new Host(name, this));
+  constructor(names: readonly string[] = ['node-a', 'node b.example', 'nöde'], baseNs = BASE_NS) {
+    this.hosts = names.map((name) => new Host(name, this, baseNs));
   }
 
   /** What all hosts publish at one tick; `last` ends everything that is open. */
@@ -43,6 +43,7 @@ export class Fleet {
 class Host {
   private readonly host: string;
   private readonly fleet: Fleet;
+  private readonly baseNs: bigint;
   private seq = 0;
   private nextRequest = 1;
   private nextEvent = 1;
@@ -50,13 +51,14 @@ class Host {
   private stragglers: Live[] = [];
   private kernel: Row[] = [];
 
-  constructor(host: string, fleet: Fleet) {
+  constructor(host: string, fleet: Fleet, baseNs: bigint) {
     this.host = host;
     this.fleet = fleet;
+    this.baseNs = baseNs;
   }
 
   drain(tick: number, last: boolean): Outbound[] {
-    const timeNs = BASE_NS + BigInt(tick * DRAIN_MS) * 1_000_000n;
+    const timeNs = this.baseNs + BigInt(tick * DRAIN_MS) * 1_000_000n;
     const user: Row[] = [];
     this.kernel = [];
     // Goroutines that outlive their request: what they do once is still its doing, but not among the flows of its row;
