@@ -1,31 +1,29 @@
 // NATS, the store and the services, each in a container of its own, from the images that are shipped.
+import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import {
-  GenericContainer,
-  Network,
-  type StartedNetwork,
-  type StartedTestContainer,
-  Wait,
-} from 'testcontainers';
+import { GenericContainer, type StartedTestContainer, Wait } from 'testcontainers';
 import { docker } from '../../support/docker.ts';
 import { freePort } from '../../support/nats-server.ts';
 
 const PASSWORD = 'of a test';
 const PASSWORD_FILE = '/run/flowtag/store-password';
 const STORE_LOGIN = ['--user', 'flowtag', '--password-file', PASSWORD_FILE];
+/** Published ports of a network are on all addresses of the machine, where it does not say otherwise. */
+const LOOPBACK_ONLY = 'com.docker.network.bridge.host_binding_ipv4=127.0.0.1';
 const AWAY_MS = 2_000;
 
 export type Part = 'nats' | 'store' | 'correlator' | 'sink';
 
 export class ContainerFleet {
   readonly server: string;
-  private readonly network: StartedNetwork;
+  private readonly network = `flowtag-test-${randomUUID()}`;
   private readonly ports: { readonly nats: number; readonly store: number };
   private readonly parts = new Map<Part, StartedTestContainer>();
 
   static async start(): Promise<ContainerFleet> {
     const ports = { nats: await freePort(), store: await freePort() };
-    const fleet = new ContainerFleet(await new Network().start(), ports);
+    const fleet = new ContainerFleet(ports);
+    await docker('network', 'create', '--opt', LOOPBACK_ONLY, fleet.network);
     try {
       await fleet.startParts();
     } catch (error) {
@@ -35,8 +33,7 @@ export class ContainerFleet {
     return fleet;
   }
 
-  private constructor(network: StartedNetwork, ports: { readonly nats: number; readonly store: number }) {
-    this.network = network;
+  private constructor(ports: { readonly nats: number; readonly store: number }) {
     this.ports = ports;
     this.server = `nats://127.0.0.1:${ports.nats}`;
   }
@@ -57,9 +54,9 @@ export class ContainerFleet {
 
   /** Its network cable is pulled, and put back. */
   async unplug(part: Part): Promise<void> {
-    await docker('network', 'disconnect', this.network.getName(), this.idOf(part));
+    await docker('network', 'disconnect', this.network, this.idOf(part));
     await sleep(AWAY_MS);
-    await docker('network', 'connect', '--alias', part, this.network.getName(), this.idOf(part));
+    await docker('network', 'connect', '--alias', part, this.network, this.idOf(part));
   }
 
   /** How its main process ended after SIGTERM. */
@@ -90,7 +87,7 @@ export class ContainerFleet {
 
   async stop(): Promise<void> {
     await Promise.all([...this.parts.values()].map((part) => part.stop({ timeout: 0 })));
-    await this.network.stop();
+    await docker('network', 'rm', this.network);
   }
 
   private async startParts(): Promise<void> {
@@ -120,7 +117,7 @@ export class ContainerFleet {
     ready = /starting/,
   ): Promise<void> {
     const container = new GenericContainer(image)
-      .withNetwork(this.network)
+      .withNetworkMode(this.network)
       .withNetworkAliases(part)
       .withCommand(command)
       .withCopyContentToContainer([{ content: PASSWORD, target: PASSWORD_FILE, mode: 0o644 }])
