@@ -96,6 +96,8 @@ down() {
     sleep 0.2
   done
   rm -f "$PID_FILE"
+  # Left by dockerd; another engine may be using it.
+  if ! pgrep -x dockerd >/dev/null && [[ -e /sys/class/net/docker0 ]]; then ip link delete docker0; fi
 }
 
 main "$@"
