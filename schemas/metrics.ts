@@ -154,6 +154,7 @@ const SINK: readonly Metric[] = [
   gauge('messages_pending', 'sink_lag_messages', 'Messages of the flow stream not yet read'),
   total('flows_stored', 'sink_stored_flows', 'Flows stored'),
   total('requests_stored', 'sink_stored_requests', 'Finished requests stored'),
+  total('ledger_stored', 'sink_stored_ledger_rows', 'Rows of the ledger stored'),
   total('rows_repeated', 'sink_repeated_rows', 'Rows that were stored already'),
   total('blocks_stored', 'sink_stored_blocks', 'Blocks of rows stored'),
   total('retries', 'sink_retries', 'Writes tried again'),

@@ -6,7 +6,7 @@ export const EVENT_STREAM = 'FLOWTAG_EV';
 export const FLOW_STREAM = 'FLOWTAG_FLOW';
 export const DEAD_LETTER_STREAM = 'FLOWTAG_DEAD';
 export const EVENT_SUBJECTS = 'flowtag.ev.>';
-export const FLOW_SUBJECTS = ['flowtag.flow.>', 'flowtag.request.>'];
+export const FLOW_SUBJECTS = ['flowtag.flow.>', 'flowtag.request.>', 'flowtag.ledger.>'];
 export const DEAD_LETTER_SUBJECTS = 'flowtag.dead.>';
 export const LIVE_FLOWS = 'flowtag.flow.>';
 export const LIVE_REQUESTS = 'flowtag.request.>';
@@ -18,7 +18,8 @@ export const LEASE_BUCKET = 'FLOWTAG_LEASE';
 export const SINK_BUCKET = 'FLOWTAG_SINK';
 
 export type EventKind = 'uprobe' | 'kprobe';
-export type ApiVerb = 'flows' | 'lookup';
+export const API_VERBS = ['flows', 'lookup', 'ledger'] as const;
+export type ApiVerb = (typeof API_VERBS)[number];
 
 /** Subjects that one partition consists of. */
 export function partitionSubjects(partition: number): string {
@@ -46,6 +47,10 @@ export function flowSubject(host: string, service: string): string {
 
 export function requestSubject(host: string, service: string): string {
   return `flowtag.request.${encodeToken(host)}.${encodeToken(service)}`;
+}
+
+export function ledgerSubject(host: string): string {
+  return `flowtag.ledger.${encodeToken(host)}`;
 }
 
 export function statusSubject(role: string, instance: string): string {

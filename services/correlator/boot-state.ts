@@ -1,6 +1,7 @@
 // What the join remembers of one boot of one host.
 import { AgeQueue } from './age-queue.ts';
 import { BatchSequence } from './batch-sequence.ts';
+import { Books } from './books.ts';
 import { bootPrefix } from './ids.ts';
 import type { Request } from './request.ts';
 
@@ -15,6 +16,7 @@ export class BootState {
   /** The ended ones whose row has not been given out. */
   readonly unreported = new AgeQueue<Request>();
   readonly sequence = new BatchSequence();
+  readonly books = new Books();
   /** Everything up to this time has been published, says the host. */
   watermarkNs = 0n;
   /** Highest id that fell off: an unknown id at or below it was known once, or is older than what is remembered. */

@@ -68,10 +68,28 @@ const sequence = z.object({
 });
 export type SequenceState = Readonly<z.infer<typeof sequence>>;
 
+/** Of the runs of capture on one boot, oldest first. */
+const books = z.array(
+  z.object({
+    sinceNs: z.bigint(),
+    counts: z.record(z.string(), z.number().int()),
+    rowNs: z.bigint(),
+    changed: z.boolean(),
+  }),
+);
+export type BooksState = z.infer<typeof books>;
+
 export const joinState = z.object({
   /** The quietest first. */
   boots: z.array(
-    z.object({ host: z.string(), boot: z.string(), watermarkNs: z.bigint(), fallenId: count, sequence }),
+    z.object({
+      host: z.string(),
+      boot: z.string(),
+      watermarkNs: z.bigint(),
+      fallenId: count,
+      sequence,
+      books: books.default([]), // 0.1.0 kept none
+    }),
   ),
   /** Requests still joinable whose start lies before the messages to be read again, oldest first. */
   carried: z.array(carriedRequest),

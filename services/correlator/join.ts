@@ -14,6 +14,7 @@ import {
   SOCKET_USE,
   type UprobeBatch,
 } from '../../schemas/events.ts';
+import type { LedgerRow } from '../../schemas/ledger.ts';
 import type { FinishedRequest, Flow } from '../../schemas/rows.ts';
 import { AgeQueue } from './age-queue.ts';
 import {
@@ -24,6 +25,7 @@ import {
   REQUEST_ENDED,
   withoutRequest,
 } from './attribution.ts';
+import { entriesOf } from './books.ts';
 import type { BootState } from './boot-state.ts';
 import { Boots } from './boots.ts';
 import { flowRow, readCallers, type SocketBatch } from './flow-row.ts';
@@ -50,13 +52,15 @@ export interface JoinLimits {
 export interface Joined {
   readonly flows: Flow[];
   readonly requests: FinishedRequest[];
+  /** The books of the batch's run, when they are due. */
+  readonly ledger: LedgerRow | undefined;
   /** The batch may be one that was processed before: the rows may be in the store already. */
   readonly uncertain: boolean;
 }
 
 /** Rows in a batch are fewer (events.ts): message and row make one number, exact below 2^37 messages. */
 const ROWS_PER_MESSAGE = 65_536;
-const NOTHING: Joined = { flows: [], requests: [], uncertain: false };
+const NOTHING: Joined = { flows: [], requests: [], ledger: undefined, uncertain: false };
 
 export class Join {
   counters: JoinCounters = newCounters();
@@ -84,6 +88,7 @@ export class Join {
   /** The next batch of the stream. `seq` is its position there, `host` what the bus vouches for. */
   accept(host: string, batch: EventBatch, seq: number): Joined {
     const boot = this.boots.hear(host, batch.boot, seq);
+    const before = entriesOf(this.counters);
     const lost = boot.sequence.lost;
     const arrival = boot.sequence.accept(batch.ledger.sinceNs, batch.seq);
     this.counters.lostBatches += boot.sequence.lost - lost;
@@ -95,17 +100,24 @@ export class Join {
     if (arrival === 'uncertain') this.counters.uncertainBatches++;
     this.counters.batchesIn++;
     this.counters.eventsIn += batch.n;
-    const joined: Joined = { flows: [], requests: [], uncertain: arrival === 'uncertain' };
+    const flows: Flow[] = [];
+    const requests: FinishedRequest[] = [];
     if (batch.kind === 'uprobe') this.acceptRequests(boot, batch, seq);
     else {
-      this.acceptSocketEvents(boot, batch, joined.flows);
+      this.acceptSocketEvents(boot, batch, flows);
       if (batch.uptoNs > boot.watermarkNs) boot.watermarkNs = batch.uptoNs;
-      this.report(boot, joined.requests);
+      this.report(boot, requests);
       this.retire(boot);
     }
-    this.counters.flowsOut += joined.flows.length;
-    this.counters.requestsOut += joined.requests.length;
-    return joined;
+    this.counters.flowsOut += flows.length;
+    this.counters.requestsOut += requests.length;
+    const ledger = boot.books.enter(boot, batch, before, entriesOf(this.counters));
+    return {
+      flows,
+      requests,
+      ledger: this.resuming ? undefined : ledger,
+      uncertain: arrival === 'uncertain',
+    };
   }
 
   /** Forgets boots of which nothing came for `silentNs`, by a clock that need not agree with theirs. */
@@ -156,8 +168,11 @@ export class Join {
   /** All messages before the checkpoint's position have been read again: from now on accept() gives rows. */
   resumed(): void {
     if (this.resuming === undefined) return;
-    for (const saved of this.resuming.boots)
-      this.boots.find(saved.host, saved.boot)?.sequence.restore(saved.sequence);
+    for (const saved of this.resuming.boots) {
+      const boot = this.boots.find(saved.host, saved.boot);
+      boot?.sequence.restore(saved.sequence);
+      boot?.books.restore(saved.books);
+    }
     for (const request of this.byStart) request.carried = false;
     // Those carried came first, whenever they ended: none may wait behind one that expires later.
     for (const boot of this.boots.all) boot.ended.sort(byEnd);

@@ -1,5 +1,6 @@
 // Rows to messages: one per service, with an id that a replay repeats.
 import { REPLAY_HEADER } from '../../schemas/codec.ts';
+import { LEDGER_FIELDS, LEDGER_SCHEMA, type LedgerRow } from '../../schemas/ledger.ts';
 import {
   encodeRows,
   type FinishedRequest,
@@ -10,7 +11,7 @@ import {
   REQUEST_SCHEMA,
   type RowOf,
 } from '../../schemas/rows.ts';
-import { encodeToken, flowSubject, requestSubject } from '../../schemas/subjects.ts';
+import { encodeToken, flowSubject, ledgerSubject, requestSubject } from '../../schemas/subjects.ts';
 import type { Outbound } from '../runtime/bus.ts';
 
 export interface OutputContext {
@@ -54,6 +55,12 @@ export function requestMessages(
       out,
     );
   }
+}
+
+/** Behind the flows and requests that it counts: who finds it stored finds them stored. */
+export function ledgerMessage(row: LedgerRow, context: OutputContext, out: Outputs): void {
+  const message = { subject: ledgerSubject(context.host), schema: LEDGER_SCHEMA };
+  split(message, `${context.idPrefix}.l`, LEDGER_FIELDS, [row], context.replay, out);
 }
 
 function byService<R extends { 'service.name': string | null }>(rows: readonly R[]): Map<string, R[]> {

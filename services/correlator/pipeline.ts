@@ -5,7 +5,7 @@ import type { BusMessage, Outbound } from '../runtime/bus.ts';
 import { fnv1a64 } from './ids.ts';
 import { type Refusal, type RefusalReason, readEvents } from './intake.ts';
 import type { Join } from './join.ts';
-import { flowMessages, type Outputs, requestMessages } from './outputs.ts';
+import { flowMessages, ledgerMessage, type Outputs, requestMessages } from './outputs.ts';
 import type { Takeover } from './takeover.ts';
 
 const NOTHING: readonly Outbound[] = [];
@@ -75,15 +75,17 @@ export class Pipeline {
     if ('reason' in arrived) return this.refuse(message, arrived);
     const { seq } = message;
     const joined = this.join.accept(arrived.host, arrived.batch, seq);
-    if (joined.flows.length === 0 && joined.requests.length === 0) return NOTHING;
+    const { flows, requests, ledger } = joined;
+    if (flows.length === 0 && requests.length === 0 && ledger === undefined) return NOTHING;
     const context = {
       host: arrived.host,
       idPrefix: `${this.streamId}.${seq}`,
       replay: joined.uncertain || seq <= this.takeover.uncertainThrough,
     };
     const out: Outputs = { messages: [], oversize: 0 };
-    flowMessages(joined.flows, context, out);
-    requestMessages(joined.requests, context, out);
+    flowMessages(flows, context, out);
+    requestMessages(requests, context, out);
+    if (ledger) ledgerMessage(ledger, context, out);
     if (out.oversize === 0) return out.messages;
     this.oversizeRows += out.oversize;
     const detail = `${out.oversize} rows larger than a message may be`;

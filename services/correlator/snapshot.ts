@@ -34,6 +34,7 @@ export function snapshot(
       watermarkNs: boot.watermarkNs,
       fallenId: Math.max(boot.fallenId, fallen.get(boot) ?? 0),
       sequence: boot.sequence.state(),
+      books: boot.books.state(),
     })),
     carried: kept.map((one) => recordOf(one, index.get(one.boot)!)),
     overflow,

@@ -1,4 +1,4 @@
-// Look-ups over the bus: `flowtag.api.flows` and `flowtag.api.lookup`. Never throws: what is wrong is in the answer.
+// Look-ups over the bus: `flowtag.api.<verb>`. Never throws: what is wrong is in the answer.
 import {
   API_SCHEMA,
   type ApiReply,
@@ -6,11 +6,13 @@ import {
   lookupQuery as lookupSchema,
 } from '../../schemas/api.ts';
 import { decode, pack } from '../../schemas/codec.ts';
+import { ledgerQuery as ledgerSchema } from '../../schemas/ledger.ts';
 import { encodeRows, FLOW_FIELDS, type Flow } from '../../schemas/rows.ts';
 import type { ApiVerb } from '../../schemas/subjects.ts';
 import type { BusMessage } from '../runtime/bus.ts';
 import { FlowtagError } from '../runtime/errors.ts';
 import type { Logger } from '../runtime/log.ts';
+import { ledgerRows } from './books.ts';
 import type { Counters } from './counters.ts';
 import { flowsQuery, lookupQuery, type Query } from './queries.ts';
 import { decodeRow } from './row-binary.ts';
@@ -35,8 +37,8 @@ export async function answer(
   options.counters.add('lookups');
   let reply: ApiReply;
   try {
-    const query = readQuery(verb, message, options.nowNs());
-    reply = typeof query === 'string' ? { v: 1, error: query } : await look(query, options.store());
+    const looked = await look(verb, message, options);
+    reply = typeof looked === 'string' ? { v: 1, error: looked } : looked;
   } catch (error) {
     if (!(error instanceof FlowtagError)) options.log.error({ err: error, verb }, 'look-up failed');
     reply = { v: 1, error: (error as Error).message };
@@ -45,22 +47,31 @@ export async function answer(
   return { schema: API_SCHEMA, data: pack(reply) };
 }
 
-/** The query, or in words what is wrong with it. */
-function readQuery(
+/** The reply, or in words what is wrong with the query. */
+async function look(
   verb: ApiVerb,
-  message: Pick<BusMessage, 'schema' | 'data'>,
-  nowNs: bigint,
-): Query | string {
-  if (message.schema !== API_SCHEMA) return `the schema is '${message.schema}', not ${API_SCHEMA}`;
+  { schema, data }: Pick<BusMessage, 'schema' | 'data'>,
+  { store, nowNs }: AnswerOptions,
+): Promise<ApiReply | string> {
+  if (schema !== API_SCHEMA) return `the schema is '${schema}', not ${API_SCHEMA}`;
+  if (verb === 'ledger') {
+    const query = decode(ledgerSchema, data);
+    return typeof query === 'string' ? query : { v: 1, rows: await ledgerRows(query, store()) };
+  }
+  const query = readFlowsQuery(verb, data, nowNs());
+  return typeof query === 'string' ? query : await flowsReply(query, store());
+}
+
+function readFlowsQuery(verb: 'flows' | 'lookup', data: Uint8Array, nowNs: bigint): Query | string {
   if (verb === 'flows') {
-    const flows = decode(flowsSchema, message.data);
+    const flows = decode(flowsSchema, data);
     return typeof flows === 'string' ? flows : flowsQuery(flows);
   }
-  const lookup = decode(lookupSchema, message.data);
+  const lookup = decode(lookupSchema, data);
   return typeof lookup === 'string' ? lookup : lookupQuery(lookup, nowNs);
 }
 
-async function look({ sql, params }: Query, store: Store): Promise<ApiReply> {
+async function flowsReply({ sql, params }: Query, store: Store): Promise<ApiReply> {
   const cells = await store.query(sql, params);
   const rows = encodeRows(
     FLOW_FIELDS,

@@ -7,7 +7,7 @@ import { type Block, distinct, type Part, type Suspects, suspects, without } fro
 import type { Counters } from './counters.ts';
 import { blockToken, encodePosition, type Start } from './position.ts';
 import { encodeRowBinary } from './row-binary.ts';
-import { FLOWS, REQUESTS, type Table } from './schema.ts';
+import { TABLES, type Table } from './schema.ts';
 import type { Store } from './store-client.ts';
 
 export const POSITION_KEY = 'p.all';
@@ -53,15 +53,15 @@ export class Committer {
   async commit(block: Block, signal: AbortSignal): Promise<void> {
     const { first, last } = block;
     await this.persist(() => this.write({ next: first, block: { first, last } }), signal);
-    const flows = await this.persist(() => this.prepare(FLOWS, block), signal);
-    const requests = await this.persist(() => this.prepare(REQUESTS, block), signal);
+    const batches: Batch[] = [];
+    for (const table of TABLES) batches.push(await this.persist(() => this.prepare(table, block), signal));
     await this.persist(() => this.requireDeadLetters(), signal);
-    await this.persist(() => this.insert(flows, block), signal);
-    await this.persist(() => this.insert(requests, block), signal);
+    for (const batch of batches) await this.persist(() => this.insert(batch, block), signal);
     const { counters } = this.options;
-    counters.add('flows_stored', flows.rows);
-    counters.add('requests_stored', requests.rows);
-    counters.add('rows_repeated', flows.repeated + requests.repeated);
+    for (const { table, rows, repeated } of batches) {
+      counters.add(`${table.name}_stored`, rows);
+      counters.add('rows_repeated', repeated);
+    }
     counters.add('blocks_stored');
   }
 

@@ -31,6 +31,7 @@ export type Counter =
   | 'messages_pending'
   | 'flows_stored'
   | 'requests_stored'
+  | 'ledger_stored'
   /** Rows whose id is stored already: repeats of a replay or of a retry. */
   | 'rows_repeated'
   | 'blocks_stored'

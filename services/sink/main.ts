@@ -2,7 +2,7 @@
 // sinks one writes. A ClickHouse server is asked by all of them, an embedded store only by the one that writes.
 
 import { API_QUEUE } from '../../schemas/permissions.ts';
-import { apiSubject } from '../../schemas/subjects.ts';
+import { API_VERBS, apiSubject } from '../../schemas/subjects.ts';
 import { type Bus, connectBus } from '../runtime/bus.ts';
 import { nowNs } from '../runtime/clock.ts';
 import { startHeartbeat } from '../runtime/heartbeat.ts';
@@ -84,7 +84,7 @@ async function serve(
 
 /** Answers look-ups for as long as `work` takes. */
 async function whileAnswering<T>(bus: Bus, lookUps: AnswerOptions, work: () => Promise<T>): Promise<T> {
-  const open = (['flows', 'lookup'] as const).map((verb) =>
+  const open = API_VERBS.map((verb) =>
     bus.serve(apiSubject(verb), API_QUEUE, (message) => answer(verb, message, lookUps)),
   );
   try {

@@ -1,9 +1,9 @@
 // One message of the stream to rows of a table, or to the reason why it is set aside. Pure.
 import { REPLAY_HEADER, SCHEMA_HEADER } from '../../schemas/codec.ts';
-import { decodeRows, FLOW_FIELDS, FLOW_SCHEMA, REQUEST_FIELDS, REQUEST_SCHEMA } from '../../schemas/rows.ts';
+import { decodeRows } from '../../schemas/rows.ts';
 import type { Part } from './block.ts';
 import { misfit, type Row } from './row-binary.ts';
-import { FLOWS, REQUESTS } from './schema.ts';
+import { TABLES } from './schema.ts';
 
 export type Refused = {
   readonly reason: 'unknown_schema' | 'malformed' | 'unstorable';
@@ -21,11 +21,10 @@ export interface Incoming {
 export function readMessage(message: Incoming, suspectUpto: number): Part | Refused {
   const { seq, schema } = message;
   const suspect = seq <= suspectUpto || message.header(REPLAY_HEADER) === '1';
-  const isFlow = schema === FLOW_SCHEMA;
-  if (!isFlow && schema !== REQUEST_SCHEMA)
+  const table = TABLES.find((each) => each.schema === schema);
+  if (table === undefined)
     return { reason: 'unknown_schema', problem: `${SCHEMA_HEADER} is '${schema.slice(0, 100)}'` };
-  const table = isFlow ? FLOWS : REQUESTS;
-  const rows = isFlow ? decodeRows(FLOW_FIELDS, message.data) : decodeRows(REQUEST_FIELDS, message.data);
+  const rows: Row[] | string = decodeRows(table.fields, message.data);
   if (typeof rows === 'string') return { reason: 'malformed', problem: rows };
   const problem = misfit(table, rows);
   if (problem !== undefined) return { reason: 'unstorable', problem };

@@ -1,8 +1,9 @@
 // Look-ups as SQL and parameters. Pure. Rows come oldest first, the cells of one in the order of `selectColumns`.
 import type { Endpoint, FlowsQuery, LookupQuery } from '../../schemas/api.ts';
+import type { LedgerQuery } from '../../schemas/ledger.ts';
 import { formatAddress, parseAddress } from '../../schemas/ip-address.ts';
 import { selectColumns } from './row-binary.ts';
-import { ENDS, endHash, FLOWS, TABLES, type Table } from './schema.ts';
+import { ENDS, endHash, FLOWS, LEDGER, REQUESTS, TABLES, type Table } from './schema.ts';
 
 export interface Query {
   readonly sql: string;
@@ -48,6 +49,27 @@ export function lookupQuery(query: LookupQuery, nowNs: bigint): Query | string {
   }
   return select(ends.length === 1 ? oneEnd() : bothEnds(), lastBefore, params);
 }
+
+/** The newest books of each run that were made within the span of time. */
+export function ledgerQuery({ host, sinceNs = 0n, untilNs = TIME_MAX_NS }: LedgerQuery): Query {
+  const ofHost = host === undefined ? '' : ' AND host_name = {host:String}';
+  const newest = `SELECT ${LEDGER.columns.map(({ name }) => name).join(', ')} FROM ledger WHERE ${RANGE}${ofHost} ORDER BY time DESC LIMIT 1 BY host_name, boot, run`;
+  return {
+    sql: `SELECT ${selectColumns(LEDGER)} FROM (${newest}) AS newest ORDER BY newest.host_name, newest.run LIMIT ${LEDGER_ROWS_MAX}`,
+    params: { from: clamp(sinceNs), upto: clamp(untilNs), ...(host === undefined ? {} : { host }) },
+  };
+}
+
+/** Rows of flows or requests by the first half of their id, which names the boot, as hex. */
+export function storedByBoot(table: typeof FLOWS | typeof REQUESTS, fromNs: bigint): Query {
+  return {
+    sql: `SELECT lower(hex(substring(${table.id.name}, 1, 8))) AS boot, count() FROM ${table.name} WHERE ${RANGE} GROUP BY boot`,
+    params: { from: clamp(fromNs), upto: TIME_MAX_NS },
+  };
+}
+
+/** Runs in one answer: each is some 600 bytes. */
+const LEDGER_ROWS_MAX = 1_000;
 
 export function existingIds(table: Table, ids: readonly string[], fromNs: bigint, uptoNs: bigint): Query {
   const column = table.id;

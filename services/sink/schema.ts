@@ -2,7 +2,15 @@
 // Ordered by five-minute bucket, service, path and time, so that recent rows lie together and repeated text compresses;
 // bloom filters instead of second orders, which would store each row again; a partition a day, so that what expires is
 // dropped whole.
-import { type FinishedRequest, FLOW_FIELDS, type Flow, REQUEST_FIELDS } from '../../schemas/rows.ts';
+import { LEDGER_FIELDS, LEDGER_SCHEMA, type LedgerRow } from '../../schemas/ledger.ts';
+import {
+  type FinishedRequest,
+  FLOW_FIELDS,
+  FLOW_SCHEMA,
+  type Flow,
+  REQUEST_FIELDS,
+  REQUEST_SCHEMA,
+} from '../../schemas/rows.ts';
 import {
   address,
   type ColumnKind,
@@ -22,14 +30,19 @@ export interface Column {
   readonly codec: string;
 }
 export interface Table {
-  readonly name: 'flows' | 'requests';
+  readonly name: 'flows' | 'requests' | 'ledger';
+  /** Of the messages whose rows it holds, and their fields. */
+  readonly schema: string;
+  readonly fields: Fields;
   readonly columns: readonly Column[];
+  readonly order: string;
   /** Identity of a row: the store holds each once. */
   readonly id: Column;
   readonly indexes: readonly string[];
 }
 
 type Spec = readonly [kind: ColumnKind, codec?: string];
+type Fields = Readonly<Record<string, 'string' | 'number' | 'time'>>;
 
 const id = [hex(16)] as const;
 const ascending = [time, 'Delta(8), ZSTD(1)'] as const;
@@ -118,6 +131,15 @@ const REQUEST_COLUMN: Readonly<Record<keyof FinishedRequest, Spec>> = {
   'flowtag.request.flows': [unsigned(32, 4_294_967_295)],
 };
 
+const LEDGER_COLUMN: Readonly<Record<keyof LedgerRow, Spec>> = {
+  'flowtag.ledger.id': id,
+  time: ascending,
+  'host.name': [label],
+  'flowtag.boot': [label],
+  'flowtag.run': ascending,
+  'flowtag.ledger.counts': [text],
+};
+
 /** Hash of one end of a connection. Written the same way in index and query, or the index is not used. */
 export function endHash(addressSql: string, portSql: string): string {
   return `cityHash64(${addressSql}, ${portSql})`;
@@ -126,12 +148,36 @@ export function endHash(addressSql: string, portSql: string): string {
 /** Both ends: one index answers a look-up by either end and by both, in either order. No stored column. */
 export const ENDS = `[${endHash('network_local_address', 'network_local_port')}, ${endHash('network_peer_address', 'network_peer_port')}]`;
 
-export const FLOWS: Table = table('flows', FLOW_FIELDS, FLOW_COLUMN, 'flowtag.flow.id', [
-  `INDEX ix_ends ${ENDS} TYPE bloom_filter(0.01) GRANULARITY 1`,
-  'INDEX ix_community_id network_community_id TYPE bloom_filter(0.01) GRANULARITY 1',
-]);
-export const REQUESTS: Table = table('requests', REQUEST_FIELDS, REQUEST_COLUMN, 'flowtag.request.id', []);
-export const TABLES = [FLOWS, REQUESTS] as const;
+const BY_SERVICE = 'toStartOfFiveMinutes(time), service_name, url_path, time';
+const BY_TRACE = 'INDEX ix_trace_id trace_id TYPE bloom_filter(0.01) GRANULARITY 1';
+
+export const FLOWS: Table = {
+  name: 'flows',
+  schema: FLOW_SCHEMA,
+  ...columnsOf(FLOW_FIELDS, FLOW_COLUMN, 'flowtag.flow.id'),
+  order: BY_SERVICE,
+  indexes: [
+    `INDEX ix_ends ${ENDS} TYPE bloom_filter(0.01) GRANULARITY 1`,
+    'INDEX ix_community_id network_community_id TYPE bloom_filter(0.01) GRANULARITY 1',
+    BY_TRACE,
+  ],
+};
+export const REQUESTS: Table = {
+  name: 'requests',
+  schema: REQUEST_SCHEMA,
+  ...columnsOf(REQUEST_FIELDS, REQUEST_COLUMN, 'flowtag.request.id'),
+  order: BY_SERVICE,
+  indexes: [BY_TRACE],
+};
+export const LEDGER: Table = {
+  name: 'ledger',
+  schema: LEDGER_SCHEMA,
+  ...columnsOf(LEDGER_FIELDS, LEDGER_COLUMN, 'flowtag.ledger.id'),
+  order: 'host_name, boot, run, time',
+  indexes: [],
+};
+/** In the order of inserting: what the books of a block count is stored before them. */
+export const TABLES = [FLOWS, REQUESTS, LEDGER] as const;
 
 /**
  * `retentionDays` after its time a row is gone. fsync: a block that is acknowledged survives a power cut (measured: no
@@ -139,11 +185,16 @@ export const TABLES = [FLOWS, REQUESTS] as const;
  */
 export function createTable(table: Table, retentionDays: number): string {
   const columns = table.columns.map((column) => `  ${definition(column)}`);
+  const indexes = [
+    ...table.indexes,
+    `INDEX ix_id ${table.id.name} TYPE bloom_filter(0.01) GRANULARITY 1`,
+    'INDEX ix_time time TYPE minmax GRANULARITY 1',
+  ].map((index) => `  ${index}`);
   return `CREATE TABLE IF NOT EXISTS ${table.name} (
-${[...columns, '  stream_seq UInt64 CODEC(Delta(8), ZSTD(1))', ...table.indexes.map((index) => `  ${index}`)].join(',\n')}
+${[...columns, '  stream_seq UInt64 CODEC(Delta(8), ZSTD(1))', ...indexes].join(',\n')}
 ) ENGINE = MergeTree
 PARTITION BY toDate(time)
-ORDER BY (toStartOfFiveMinutes(time), service_name, url_path, time)
+ORDER BY (${table.order})
 TTL ${ttl(retentionDays)}
 SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1`;
 }
@@ -177,27 +228,14 @@ function definition({ name, kind, codec }: Column): string {
   return `${name} ${kind.type} CODEC(${codec})`;
 }
 
-function table(
-  name: Table['name'],
-  fields: Readonly<Record<string, unknown>>,
-  specs: Readonly<Record<string, Spec>>,
-  idField: string,
-  indexes: readonly string[],
-): Table {
+function columnsOf<F extends Fields>(
+  fields: F,
+  specs: Readonly<Record<keyof F, Spec>>,
+  idField: keyof F,
+): Pick<Table, 'fields' | 'columns' | 'id'> {
   const columns = Object.keys(fields).map((field) => {
     const [kind, codec = 'ZSTD(1)'] = specs[field]!;
     return { field, name: columnName(field), kind, codec };
   });
-  const idColumn = columns.find((column) => column.field === idField)!;
-  return {
-    name,
-    columns,
-    id: idColumn,
-    indexes: [
-      ...indexes,
-      `INDEX ix_id ${idColumn.name} TYPE bloom_filter(0.01) GRANULARITY 1`,
-      'INDEX ix_trace_id trace_id TYPE bloom_filter(0.01) GRANULARITY 1',
-      'INDEX ix_time time TYPE minmax GRANULARITY 1',
-    ],
-  };
+  return { fields, columns, id: columns.find((column) => column.field === idField)! };
 }

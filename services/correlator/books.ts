@@ -1,0 +1,118 @@
+// The books of one boot, run by run: a deterministic function of its batches, so that whoever reads the stream comes to
+// the same counts. Pure.
+import type { EventBatch } from '../../schemas/events.ts';
+import type { Counts, LEDGER_FIELDS, LedgerRow } from '../../schemas/ledger.ts';
+import { fnv1a64 } from './ids.ts';
+import type { JoinCounters } from './join-counters.ts';
+import type { BooksState } from './join-state.ts';
+
+/** Of a boot; those before fall off, their last row has been given out. */
+const MAX_RUNS = 4;
+const SECOND_NS = 1_000_000_000n;
+/** A row at least this often, changed or not: it says that the host is covered. */
+const QUIET_NS = 10n * SECOND_NS;
+
+interface Run {
+  readonly sinceNs: bigint;
+  counts: Counts;
+  /** Watermark of the last row; 0n: none yet. */
+  rowNs: bigint;
+  changed: boolean;
+}
+
+/** What the join has counted, as far as the books are about it. */
+export function entriesOf(counters: JoinCounters): Counts {
+  const unattributed = Object.values(counters.unattributed).reduce((sum, count) => sum + count, 0);
+  return {
+    flows: counters.flowsOut,
+    unattributed,
+    merged: counters.usesMerged,
+    inbound: counters.inboundUses,
+    closes: counters.closes,
+    unknown: counters.unknownRows,
+    requests: counters.requestsOut,
+    lost_batches: counters.lostBatches,
+    uncertain_batches: counters.uncertainBatches,
+  };
+}
+
+export class Books {
+  private runs: Run[] = [];
+
+  /** Books one batch, and what it changed in the join's counters; its row when one is due. */
+  enter(
+    who: { readonly host: string; readonly boot: string; readonly idPrefix: string },
+    batch: EventBatch,
+    before: Counts,
+    after: Counts,
+  ): LedgerRow | undefined {
+    const run = this.runOf(batch);
+    const counts: Record<string, number> = { ...run.counts };
+    const add = (name: string, count: number): void => {
+      if (count !== 0) counts[name] = (counts[name] ?? 0) + count;
+    };
+    add(`received.${batch.kind}`, batch.n);
+    for (const [name, count] of Object.entries(after)) add(name, count - before[name]!);
+    const told = {
+      ...prefixed('captured', batch.ledger.captured),
+      ...prefixed('dropped', batch.ledger.dropped),
+    };
+    for (const [name, count] of Object.entries(told)) {
+      if (count !== (counts[name] ?? 0)) run.changed = true;
+      counts[name] = count;
+    }
+    if (batch.n > 0 || after.lost_batches !== before.lost_batches) run.changed = true;
+    run.counts = counts;
+    return isDue(run, batch.uptoNs) ? row(who, run, batch) : undefined;
+  }
+
+  state(): BooksState {
+    return this.runs.map((run) => ({ ...run, counts: { ...run.counts } }));
+  }
+
+  restore(state: BooksState): void {
+    this.runs = state.map((run) => ({ ...run }));
+  }
+
+  private runOf({ ledger: { sinceNs }, seq }: EventBatch): Run {
+    const known = this.runs.find((run) => run.sinceNs === sinceNs);
+    if (known) return known;
+    // A run that was not seen from its beginning cannot add up.
+    const counts: Counts = seq > 1 ? { first_batch: seq } : {};
+    const run: Run = { sinceNs, counts, rowNs: 0n, changed: true };
+    this.runs = [...this.runs, run].slice(-MAX_RUNS);
+    return run;
+  }
+}
+
+function isDue({ rowNs, changed }: Run, uptoNs: bigint): boolean {
+  // Any other second, not only a later one: a host's clock may be set back.
+  if (uptoNs / SECOND_NS === rowNs / SECOND_NS) return false;
+  return changed || uptoNs < rowNs || uptoNs - rowNs >= QUIET_NS;
+}
+
+function row(
+  { host, boot, idPrefix }: { host: string; boot: string; idPrefix: string },
+  run: Run,
+  { uptoNs, seq }: EventBatch,
+): LedgerRow {
+  run.rowNs = uptoNs;
+  run.changed = false;
+  return {
+    'flowtag.ledger.id': idPrefix + fnv1a64(`${run.sinceNs} ${seq}`),
+    time: uptoNs,
+    'host.name': host,
+    'flowtag.boot': boot,
+    'flowtag.run': run.sinceNs,
+    'flowtag.ledger.counts': JSON.stringify(sorted(run.counts)),
+  } satisfies Record<keyof typeof LEDGER_FIELDS, unknown>;
+}
+
+/** A replay must give the same bytes. */
+function sorted(counts: Counts): Counts {
+  return Object.fromEntries(Object.entries(counts).sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+function prefixed(prefix: string, counts: Counts): Counts {
+  return Object.fromEntries(Object.entries(counts).map(([name, count]) => [`${prefix}.${name}`, count]));
+}
