@@ -1,8 +1,9 @@
 // Look-ups over the bus, answered by the sink.
-import { API_SCHEMA, apiReply, type FlowsQuery, type LookupQuery } from '../../schemas/api.ts';
+import { API_SCHEMA, type ApiReply, apiReply, type FlowsQuery, type LookupQuery } from '../../schemas/api.ts';
 import { pack, unpack } from '../../schemas/codec.ts';
+import { LEDGER_ANSWER_FIELDS, type LedgerAnswer, type LedgerQuery } from '../../schemas/ledger.ts';
 import { decodeRows, FLOW_FIELDS, type Flow } from '../../schemas/rows.ts';
-import { apiSubject } from '../../schemas/subjects.ts';
+import { type ApiVerb, apiSubject } from '../../schemas/subjects.ts';
 import type { Bus } from '../runtime/bus.ts';
 import { BusError, FlowtagError } from '../runtime/errors.ts';
 
@@ -42,6 +43,13 @@ export async function readHistory(bus: Bus, query: FlowsQuery): Promise<Flow[]> 
   }
 }
 
+/** The newest books of each run. */
+export async function readLedger(bus: Bus, query: LedgerQuery): Promise<LedgerAnswer[]> {
+  const rows = decodeRows(LEDGER_ANSWER_FIELDS, rowsOf(await request(bus, 'ledger', query)));
+  if (typeof rows === 'string') throw unreadable(rows);
+  return rows;
+}
+
 /** For `most` rows, and then for ever fewer until they fit into one answer. */
 async function ask(
   bus: Bus,
@@ -50,26 +58,32 @@ async function ask(
   queryFor: (rows: number) => FlowsQuery | LookupQuery,
 ): Promise<Answer> {
   for (let asked = most; ; ) {
-    const reply = apiReply.safeParse(await request(bus, verb, queryFor(asked)));
-    if (!reply.success)
-      throw new FlowtagError('API', `the sink's answer is not one: ${reply.error.issues[0]!.message}`);
-    const { error, fit, rows } = reply.data;
+    const reply = await request(bus, verb, queryFor(asked));
+    const { fit } = reply;
     if (fit !== undefined && fit < asked) {
       asked = fit;
       continue;
     }
-    if (error !== undefined) throw new FlowtagError('API', `the sink cannot answer: ${error}`);
-    const flows = decodeRows(FLOW_FIELDS, rows ?? new Uint8Array());
-    if (typeof flows === 'string') throw new FlowtagError('API', `the sink's rows cannot be read: ${flows}`);
+    const flows = decodeRows(FLOW_FIELDS, rowsOf(reply));
+    if (typeof flows === 'string') throw unreadable(flows);
     return { flows, asked };
   }
 }
 
+function rowsOf({ error, rows }: ApiReply): Uint8Array {
+  if (error !== undefined) throw new FlowtagError('API', `the sink cannot answer: ${error}`);
+  return rows ?? new Uint8Array();
+}
+
+function unreadable(problem: string): FlowtagError {
+  return new FlowtagError('API', `the sink's rows cannot be read: ${problem}`);
+}
+
 async function request(
   bus: Bus,
-  verb: 'flows' | 'lookup',
-  query: FlowsQuery | LookupQuery,
-): Promise<unknown> {
+  verb: ApiVerb,
+  query: FlowsQuery | LookupQuery | LedgerQuery,
+): Promise<ApiReply> {
   try {
     const message = await bus.request(apiSubject(verb), API_SCHEMA, pack(query), TIMEOUT_MS);
     if (message.schema !== API_SCHEMA)
@@ -77,7 +91,10 @@ async function request(
         'API',
         `the sink answered in ${message.schema || 'no schema'}, not ${API_SCHEMA}; run the same version on both sides`,
       );
-    return unpack(message.data);
+    const reply = apiReply.safeParse(unpack(message.data));
+    if (!reply.success)
+      throw new FlowtagError('API', `the sink's answer is not one: ${reply.error.issues[0]!.message}`);
+    return reply.data;
   } catch (cause) {
     if (!(cause instanceof BusError)) throw cause;
     const what = cause.code === 'TIMEOUT' ? `did not answer within ${TIMEOUT_MS / 1000} s` : 'is not there';

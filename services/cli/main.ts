@@ -8,6 +8,7 @@ import { VERSION } from '../runtime/version.ts';
 import { addDoctor } from './doctor.ts';
 import { addEnroll } from './enroll.ts';
 import { type Interrupts, watchSignals } from './interrupts.ts';
+import { addLedger } from './ledger.ts';
 import { LineOutput } from './line-output.ts';
 import { addLookup } from './lookup.ts';
 import { addObserve } from './observe.ts';
@@ -114,6 +115,7 @@ function buildProgram(terminal: Terminal, run: RunVerb): Command {
   addUp(program, run);
   addObserve(program, run);
   addLookup(program, run);
+  addLedger(program, run);
   addDoctor(program, run);
   addEnroll(program, run);
   addServices(program);

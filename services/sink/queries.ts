@@ -1,9 +1,9 @@
 // Look-ups as SQL and parameters. Pure. Rows come oldest first, the cells of one in the order of `selectColumns`.
 import type { Endpoint, FlowsQuery, LookupQuery } from '../../schemas/api.ts';
-import type { LedgerQuery } from '../../schemas/ledger.ts';
 import { formatAddress, parseAddress } from '../../schemas/ip-address.ts';
+import type { LedgerQuery } from '../../schemas/ledger.ts';
 import { selectColumns } from './row-binary.ts';
-import { ENDS, endHash, FLOWS, LEDGER, REQUESTS, TABLES, type Table } from './schema.ts';
+import { ENDS, endHash, FLOWS, LEDGER, type REQUESTS, TABLES, type Table } from './schema.ts';
 
 export interface Query {
   readonly sql: string;

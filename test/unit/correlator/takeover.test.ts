@@ -90,6 +90,7 @@ describe('checkpoint', () => {
             100_000 + 2 * n,
           ]),
         },
+        books: [],
       }));
     const encoded = (boots: ReturnType<typeof bootsOf>) =>
       encodeCheckpoint(position, () => ({ boots, carried: [], overflow: 5, evictedThrough: -1 }), 2_000);

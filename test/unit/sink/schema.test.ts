@@ -47,8 +47,8 @@ test('the DDL of requests', () => {
       error_type LowCardinality(String) CODEC(ZSTD(1)),
       request_flows UInt32 CODEC(ZSTD(1)),
       stream_seq UInt64 CODEC(Delta(8), ZSTD(1)),
-      INDEX ix_id request_id TYPE bloom_filter(0.01) GRANULARITY 1,
       INDEX ix_trace_id trace_id TYPE bloom_filter(0.01) GRANULARITY 1,
+      INDEX ix_id request_id TYPE bloom_filter(0.01) GRANULARITY 1,
       INDEX ix_time time TYPE minmax GRANULARITY 1
     ) ENGINE = MergeTree
     PARTITION BY toDate(time)
