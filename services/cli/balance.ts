@@ -21,9 +21,10 @@ export interface BootBalance {
   /** Oldest first. */
   readonly runs: readonly RunBalance[];
   readonly flows: number;
-  readonly flowsStored: number;
+  /** Of these flows; undefined when some are older than what the store keeps. */
+  readonly flowsStored: number | undefined;
   readonly requests: number;
-  readonly requestsStored: number;
+  readonly requestsStored: number | undefined;
   /** Missing of runs that ended: nothing of it will come. */
   readonly lost: number;
   /** Not stored yet, and nothing says that it is lost. */
@@ -35,24 +36,29 @@ export interface BootBalance {
 /** One for each host and boot, in the order of the rows. Rows whose counts cannot be read are a problem of their boot. */
 export function balancesOf(rows: readonly LedgerAnswer[]): BootBalance[] {
   const boots = new Map<string, LedgerAnswer[]>();
+  const newestRun = new Map<string, bigint>();
   for (const row of rows) {
-    const key = `${row['host.name']}\0${row['flowtag.boot']}`;
+    const host = row['host.name'] ?? '';
+    const key = `${host}\0${row['flowtag.boot']}`;
     boots.set(key, [...(boots.get(key) ?? []), row]);
+    const run = row['flowtag.run'] ?? 0n;
+    if (run > (newestRun.get(host) ?? -1n)) newestRun.set(host, run);
   }
-  return [...boots.values()].map(balanceOfBoot);
+  return [...boots.values()].map((ofBoot) =>
+    balanceOfBoot(ofBoot, newestRun.get(ofBoot[0]!['host.name'] ?? '')!),
+  );
 }
 
-function balanceOfBoot(rows: readonly LedgerAnswer[]): BootBalance {
-  const runs = rows
-    .map(balanceOfRun)
-    .sort((a, b) => (a.sinceNs < b.sinceNs ? -1 : Number(a.sinceNs > b.sinceNs)));
+/** `newestRun`: of the host; runs before it have ended. */
+function balanceOfBoot(rows: readonly LedgerAnswer[], newestRun: bigint): BootBalance {
+  const runs = rows.map(balanceOfRun).sort((a, b) => Number(a.sinceNs - b.sinceNs));
   const total = (count: (run: RunBalance) => number): number =>
     runs.reduce((sum, run) => sum + count(run), 0);
   const flows = total(({ counts }) => counts.flows ?? 0);
   const requests = total(({ counts }) => counts.requests ?? 0);
-  const flowsStored = rows[0]!['flowtag.ledger.flows_stored'] ?? 0;
-  const requestsStored = rows[0]!['flowtag.ledger.requests_stored'] ?? 0;
-  const ended = runs.slice(0, -1);
+  const flowsStored = rows[0]!['flowtag.ledger.flows_stored'] ?? undefined;
+  const requestsStored = rows[0]!['flowtag.ledger.requests_stored'] ?? undefined;
+  const late = (run: RunBalance): number => Math.max(0, run.missing);
   return {
     host: rows[0]!['host.name'] ?? '',
     boot: rows[0]!['flowtag.boot'] ?? '',
@@ -61,8 +67,11 @@ function balanceOfBoot(rows: readonly LedgerAnswer[]): BootBalance {
     flowsStored,
     requests,
     requestsStored,
-    lost: ended.reduce((sum, { missing }) => sum + Math.max(0, missing), 0),
-    inFlight: Math.max(0, runs.at(-1)!.missing) + Math.max(0, flows - flowsStored),
+    lost: total((run) => (run.sinceNs < newestRun ? late(run) : 0)),
+    inFlight:
+      total((run) => (run.sinceNs < newestRun ? 0 : late(run))) +
+      unstored(flows, flowsStored) +
+      unstored(requests, requestsStored),
     problems: [
       ...runs.flatMap(problemsOfRun),
       ...surplus('flows', flows, flowsStored),
@@ -89,35 +98,46 @@ function balanceOfRun(row: LedgerAnswer): RunBalance {
 
 function problemsOfRun({ counts, captured, dropped, received, missing }: RunBalance): string[] {
   if (counts.unreadable) return ['its books cannot be read: made by another version'];
+  const problems = unjoined(counts);
+  if (counts.uncertain_batches)
+    problems.push(`${counts.uncertain_batches} batches may have been counted twice`);
+  // Batches that the host dropped itself leave a gap, too: their events are accounted for.
+  if (missing === 0) return problems;
   if (counts.first_batch)
-    return [`its books begin with batch ${counts.first_batch}: those before were not there to be read`];
-  const problems: string[] = [];
+    problems.push(`its books begin with batch ${counts.first_batch}: those before were not there to be read`);
   if (counts.lost_batches)
     problems.push(
       `${counts.lost_batches} batches did not arrive: the bus discarded them, or they were set aside`,
     );
-  if (counts.uncertain_batches)
-    problems.push(`${counts.uncertain_batches} batches may have been counted twice`);
   if (missing < 0)
     problems.push(
       `${dropped} events are told as dropped and ${received} arrived, of ${captured}: its spool is not empty yet, or it crashed`,
     );
-  const joined = sumOf(counts, '', JOINED);
-  const sockets = counts['received.kprobe'] ?? 0;
-  if (joined > sockets || joined + (counts.unknown ?? 0) < sockets)
-    problems.push(`of ${sockets} socket events ${joined} are accounted for`);
   return problems;
 }
 
 /** What becomes of a socket event. */
-const JOINED = ['flows', 'merged', 'inbound', 'closes'];
+const FATES = ['flows', 'merged', 'inbound', 'closes'];
 
-function surplus(what: string, given: number, stored: number): string[] {
-  return stored > given ? [`${stored} ${what} are stored, of ${given} that were made`] : [];
+function unjoined(counts: Counts): string[] {
+  const joined = FATES.reduce((sum, fate) => sum + (counts[fate] ?? 0), 0);
+  const sockets = counts['received.kprobe'] ?? 0;
+  if (joined <= sockets && joined + (counts.unknown ?? 0) >= sockets) return [];
+  return [`of ${sockets} socket events ${joined} are accounted for`];
 }
 
-function sumOf(counts: Counts, prefix: string, names?: readonly string[]): number {
+function unstored(given: number, stored: number | undefined): number {
+  return stored === undefined ? 0 : Math.max(0, given - stored);
+}
+
+function surplus(what: string, given: number, stored: number | undefined): string[] {
+  return stored !== undefined && stored > given
+    ? [`${stored} ${what} are stored, of ${given} that were made`]
+    : [];
+}
+
+function sumOf(counts: Counts, prefix: string): number {
   return Object.entries(counts)
-    .filter(([name]) => (names === undefined ? name.startsWith(prefix) : names.includes(name)))
+    .filter(([name]) => name.startsWith(prefix))
     .reduce((sum, [, count]) => sum + count, 0);
 }

@@ -109,7 +109,7 @@ function toText(balances: readonly BootBalance[], wide: boolean): string[] {
       sum(({ dropped }) => dropped),
       `${lost}`,
       `${flows}`,
-      `${flowsStored}`,
+      `${flowsStored ?? 'expired'}`,
       `${inFlight}`,
       localDateTime(runs.at(-1)!.uptoNs).slice(0, 19),
       isClosed(balance) ? 'add up' : balance.problems.length > 0 ? 'do not add up' : 'open',

@@ -6,8 +6,8 @@ import { fnv1a64 } from './ids.ts';
 import type { JoinCounters } from './join-counters.ts';
 import type { BooksState } from './join-state.ts';
 
-/** Of a boot; those before fall off, their last row has been given out. */
-const MAX_RUNS = 4;
+/** Of a boot: what a spool holds of the run before comes ahead of this one's. Their last rows have been given out. */
+const MAX_RUNS = 2;
 const SECOND_NS = 1_000_000_000n;
 /** A row at least this often, changed or not: it says that the host is covered. */
 const QUIET_NS = 10n * SECOND_NS;
@@ -47,6 +47,7 @@ export class Books {
     after: Counts,
   ): LedgerRow | undefined {
     const run = this.runOf(batch);
+    if (run === undefined) return undefined; // of a run whose books are closed: it repeats or is late by a whole run
     const counts: Record<string, number> = { ...run.counts };
     const add = (name: string, count: number): void => {
       if (count !== 0) counts[name] = (counts[name] ?? 0) + count;
@@ -74,21 +75,39 @@ export class Books {
     this.runs = state.map((run) => ({ ...run }));
   }
 
-  private runOf({ ledger: { sinceNs }, seq }: EventBatch): Run {
+  private runOf({ ledger: { sinceNs }, seq }: EventBatch): Run | undefined {
     const known = this.runs.find((run) => run.sinceNs === sinceNs);
     if (known) return known;
+    if (this.runs.length === MAX_RUNS && sinceNs < this.runs[0]!.sinceNs) return undefined;
     // A run that was not seen from its beginning cannot add up.
     const counts: Counts = seq > 1 ? { first_batch: seq } : {};
     const run: Run = { sinceNs, counts, rowNs: 0n, changed: true };
-    this.runs = [...this.runs, run].slice(-MAX_RUNS);
+    this.runs = [...this.runs, run].sort(bySince).slice(-MAX_RUNS);
     return run;
   }
 }
 
-function isDue({ rowNs, changed }: Run, uptoNs: bigint): boolean {
+function isDue({ rowNs, changed, counts }: Run, uptoNs: bigint): boolean {
   // Any other second, not only a later one: a host's clock may be set back.
   if (uptoNs / SECOND_NS === rowNs / SECOND_NS) return false;
-  return changed || uptoNs < rowNs || uptoNs - rowNs >= QUIET_NS;
+  if (uptoNs < rowNs) return true;
+  // What a host says of itself is a little older than its events: the next batches make up for it, or it is wrong.
+  const waitNs = isCovered(counts) ? QUIET_NS : 2n * QUIET_NS;
+  return (changed && isCovered(counts)) || uptoNs - rowNs >= waitNs;
+}
+
+/** No more has arrived than the host says that it captured and did not drop. */
+function isCovered(counts: Counts): boolean {
+  let left = 0;
+  for (const [name, count] of Object.entries(counts)) {
+    if (name.startsWith('captured.')) left += count;
+    else if (name.startsWith('dropped.') || name.startsWith('received.')) left -= count;
+  }
+  return left >= 0;
+}
+
+function bySince(a: Run, b: Run): number {
+  return a.sinceNs < b.sinceNs ? -1 : 1;
 }
 
 function row(

@@ -64,8 +64,8 @@ function cutBoots(all: Boots, excess: number): { boots: Boots; bootsCut: number 
   let cut = 0;
   for (let i = 0; i < boots.length && left > 0; i++) {
     const boot = boots[i]!;
-    if (boot.sequence.missing.length === 0) continue;
-    boots[i] = withoutMissing(boot);
+    if (boot.sequence.missing.length === 0 && boot.books.length <= 1) continue;
+    boots[i] = lean(boot);
     left -= pack(boot).length - pack(boots[i]).length;
     cut++;
   }
@@ -74,7 +74,9 @@ function cutBoots(all: Boots, excess: number): { boots: Boots; bootsCut: number 
   return { boots: boots.slice(forgotten), bootsCut: Math.max(cut, forgotten) };
 }
 
-function withoutMissing(boot: Boots[number]): Boots[number] {
-  const { sequence } = boot;
-  return { ...boot, sequence: { ...sequence, floor: sequence.missing.at(-1)![1], missing: [] } };
+/** Without missing ranges, and with the books of its newest run alone: the last row of others has been given out. */
+function lean(boot: Boots[number]): Boots[number] {
+  const { sequence, books } = boot;
+  const floor = sequence.missing.at(-1)?.[1] ?? sequence.floor;
+  return { ...boot, sequence: { ...sequence, floor, missing: [] }, books: books.slice(-1) };
 }

@@ -24,10 +24,13 @@ export interface AnswerOptions {
   readonly counters: Counters;
   readonly log: Logger;
   readonly nowNs: () => bigint;
+  /** After which rows leave the store. */
+  readonly retentionDays: number;
 }
 
 /** NATS takes messages of 1 MiB by default; the rest of it is for headers and the envelope. */
 const REPLY_BYTES_MAX = 1_000_000;
+const DAY_NS = 86_400_000_000_000n;
 
 export async function answer(
   verb: ApiVerb,
@@ -51,12 +54,13 @@ export async function answer(
 async function look(
   verb: ApiVerb,
   { schema, data }: Pick<BusMessage, 'schema' | 'data'>,
-  { store, nowNs }: AnswerOptions,
+  { store, nowNs, retentionDays }: AnswerOptions,
 ): Promise<ApiReply | string> {
   if (schema !== API_SCHEMA) return `the schema is '${schema}', not ${API_SCHEMA}`;
   if (verb === 'ledger') {
     const query = decode(ledgerSchema, data);
-    return typeof query === 'string' ? query : { v: 1, rows: await ledgerRows(query, store()) };
+    if (typeof query === 'string') return query;
+    return { v: 1, rows: await ledgerRows(query, store(), nowNs() - BigInt(retentionDays) * DAY_NS) };
   }
   const query = readFlowsQuery(verb, data, nowNs());
   return typeof query === 'string' ? query : await flowsReply(query, store());

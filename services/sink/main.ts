@@ -63,7 +63,8 @@ async function serve(
   signal.addEventListener('abort', () => state.stopping(), { once: true });
   const storeId = storeIdOf(config);
   const get = () => store.get();
-  const lookUps = { store: get, counters, log, nowNs };
+  const { retentionDays } = config;
+  const lookUps = { store: get, counters, log, nowNs, retentionDays };
   const answering = <T>(work: () => Promise<T>): Promise<T> => whileAnswering(bus, lookUps, work);
   const turns = {
     bus,

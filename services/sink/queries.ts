@@ -50,22 +50,35 @@ export function lookupQuery(query: LookupQuery, nowNs: bigint): Query | string {
   return select(ends.length === 1 ? oneEnd() : bothEnds(), lastBefore, params);
 }
 
-/** The newest books of each run that were made within the span of time. */
-export function ledgerQuery({ host, sinceNs = 0n, untilNs = TIME_MAX_NS }: LedgerQuery): Query {
-  const ofHost = host === undefined ? '' : ' AND host_name = {host:String}';
-  const newest = `SELECT ${LEDGER.columns.map(({ name }) => name).join(', ')} FROM ledger WHERE ${RANGE}${ofHost} ORDER BY time DESC LIMIT 1 BY host_name, boot, run`;
+/** The newest books of each run that were made by then. */
+export function ledgerQuery({ host, untilNs = TIME_MAX_NS }: LedgerQuery): Query {
+  const newest = `SELECT ${LEDGER.columns.map(({ name }) => name).join(', ')} FROM ledger WHERE ${ofHost(host)} ORDER BY time DESC, stream_seq DESC LIMIT 1 BY host_name, boot, run`;
   return {
     sql: `SELECT ${selectColumns(LEDGER)} FROM (${newest}) AS newest ORDER BY newest.host_name, newest.run LIMIT ${LEDGER_ROWS_MAX}`,
-    params: { from: clamp(sinceNs), upto: clamp(untilNs), ...(host === undefined ? {} : { host }) },
+    params: { from: 0, upto: clamp(untilNs), ...(host === undefined ? {} : { host }) },
   };
 }
 
-/** Rows of flows or requests by the first half of their id, which names the boot, as hex. */
-export function storedByBoot(table: typeof FLOWS | typeof REQUESTS, fromNs: bigint): Query {
+/**
+ * By boot (the first half of an id, as hex) the rows that its newest books count: those that came before them in the
+ * stream, which are in the store when they are.
+ */
+export function storedQuery(
+  table: typeof FLOWS | typeof REQUESTS,
+  { host, untilNs = TIME_MAX_NS }: LedgerQuery,
+  fromNs: bigint,
+): Query {
+  const boot = (id: string): string => `substring(${id}, 1, 8) AS boot`;
+  const newest = `SELECT ${boot(LEDGER.id.name)}, max(stream_seq) AS upto_seq FROM ledger WHERE ${ofHost(host)} GROUP BY boot`;
+  const rows = `SELECT ${boot(table.id.name)}, stream_seq FROM ${table.name} WHERE time >= fromUnixTimestamp64Nano({since:Int64}, 'UTC')`;
   return {
-    sql: `SELECT lower(hex(substring(${table.id.name}, 1, 8))) AS boot, count() FROM ${table.name} WHERE ${RANGE} GROUP BY boot`,
-    params: { from: clamp(fromNs), upto: TIME_MAX_NS },
+    sql: `SELECT lower(hex(boot)), count() FROM (${rows}) AS stored INNER JOIN (${newest}) AS books USING (boot) WHERE stored.stream_seq <= books.upto_seq GROUP BY boot`,
+    params: { from: 0, upto: clamp(untilNs), since: clamp(fromNs), ...(host === undefined ? {} : { host }) },
   };
+}
+
+function ofHost(host: string | undefined): string {
+  return host === undefined ? RANGE : `${RANGE} AND host_name = {host:String}`;
 }
 
 /** Runs in one answer: each is some 600 bytes. */

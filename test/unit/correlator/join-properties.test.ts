@@ -69,6 +69,7 @@ describe('Join, on any history', () => {
           flowsOut: flows.length,
         });
         expect(join.counters.unattributed.request_ended).toBe(count('request_ended'));
+        expect(booksOf(join)).toEqual(expectedBooks(list, fates));
       }),
       { numRuns: 300 },
     );
@@ -159,6 +160,7 @@ describe('Join, on any history', () => {
         second.resumed();
         const rest = messages.slice(emitFrom - 1);
         expect(run(rest, second)).toEqual(run(rest, first));
+        expect(booksOf(second)).toEqual(booksOf(first));
         expect(second.counters.lostBatches + second.counters.repeatedBatches).toBe(0);
       }),
       { numRuns: 400 },
@@ -176,6 +178,36 @@ function throughCheckpoint(join: Join, emitFrom: number, replayFrom: number) {
   if (typeof decoded === 'string') throw new Error(decoded);
   expect(decoded).toMatchObject({ created: 'now', emitFrom, replayFrom });
   return decoded.join;
+}
+
+/** What the join has booked, by host and boot, and in brief. */
+function booksOf(join: Join): Map<string, Record<string, number>> {
+  const { boots } = join.state(0, 0);
+  return new Map(
+    boots.map(({ host, boot, books }) => {
+      const { counts } = books[0]!;
+      const { flows = 0, merged = 0, inbound = 0, closes = 0 } = counts;
+      const received = (counts['received.uprobe'] ?? 0) + (counts['received.kprobe'] ?? 0);
+      return [`${host} ${boot}`, { flows, merged, inbound, closes, received }];
+    }),
+  );
+}
+
+function expectedBooks(
+  list: readonly Told[],
+  fates: ReadonlyMap<Told, Fate>,
+): Map<string, Record<string, number>> {
+  const books = new Map<string, Record<string, number>>();
+  for (const told of list) {
+    const place = `${told.story.place.host} ${told.story.place.boot}`;
+    const counts = books.get(place) ?? { flows: 0, merged: 0, inbound: 0, closes: 0, received: 0 };
+    books.set(place, counts);
+    counts.received!++;
+    const fate = fates.get(told);
+    if (fate === undefined) continue;
+    counts[fate === 'closed' ? 'closes' : NO_FLOW.includes(fate) ? fate : 'flows']!++;
+  }
+  return books;
 }
 
 /** Of each flow, by host, boot and event: the request's path, or the reason why there is none. */

@@ -12,6 +12,7 @@ function options(query: Store['query']): AnswerOptions {
     store: () => ({ query }) as Store,
     counters: new Counters(),
     log: pino({ level: 'silent' }),
+    retentionDays: 7,
     nowNs: () => 1_000n,
   };
 }

@@ -1,0 +1,86 @@
+import { describe, expect, test } from 'vitest';
+import { readCounts } from '../../../schemas/ledger.ts';
+import { Books, entriesOf } from '../../../services/correlator/books.ts';
+import { newCounters } from '../../../services/correlator/join-counters.ts';
+import { batch, DEFAULT_PROCESS, start } from './batches.ts';
+
+const WHO = { host: 'h', boot: 'b', idPrefix: '0123456789abcdef' };
+const NOTHING = entriesOf(newCounters());
+const S = 1_000_000_000n;
+
+/** Enters a batch that changed nothing but what it says itself. */
+function enter(
+  books: Books,
+  uptoNs: bigint,
+  more: { seq?: number; sinceNs?: bigint; captured?: number } = {},
+) {
+  const { seq = 1, sinceNs = 1n, captured = 0 } = more;
+  const ledger = { captured: { socket: captured }, dropped: {} };
+  return books.enter(WHO, batch({ kind: 'kprobe', seq, sinceNs, uptoNs, ledger }, []), NOTHING, NOTHING);
+}
+
+describe('the row of a run', () => {
+  test('comes with the first batch, and then at most once in a second of the host', () => {
+    const books = new Books();
+    expect(enter(books, 5n * S)).toMatchObject({ time: 5n * S, 'flowtag.run': 1n, 'host.name': 'h' });
+    expect(enter(books, 5n * S + 1n, { captured: 1 })).toBeUndefined();
+    expect(enter(books, 6n * S, { captured: 2 })).toMatchObject({ time: 6n * S });
+  });
+
+  test('comes when nothing changed only every ten seconds', () => {
+    const books = new Books();
+    enter(books, 5n * S);
+    expect(enter(books, 14n * S)).toBeUndefined();
+    expect(enter(books, 15n * S)).toBeDefined();
+  });
+
+  test('waits for a host whose word is older than its events', () => {
+    const books = new Books();
+    enter(books, 5n * S);
+    const early = batch({ kind: 'uprobe', seq: 2, uptoNs: 6n * S }, [start(1, 1n)]);
+    expect(books.enter(WHO, early, NOTHING, NOTHING)).toBeUndefined();
+    expect(enter(books, 7n * S, { seq: 3, captured: 1 })).toMatchObject({ time: 7n * S });
+  });
+
+  test('comes also after the clock was set back', () => {
+    const books = new Books();
+    enter(books, 500n * S);
+    expect(enter(books, 200n * S)).toBeDefined();
+  });
+
+  test('has an id that names the boot and is the same in a replay', () => {
+    const [one, two] = [new Books(), new Books()].map((books) => enter(books, S)!['flowtag.ledger.id']);
+    expect(one).toBe(two);
+    expect(one).toMatch(/^0123456789abcdef[0-9a-f]{16}$/);
+  });
+});
+
+test('each run has books of its own; the last two are remembered, and closed books stay closed', () => {
+  const books = new Books();
+  for (const run of [1n, 2n, 3n]) enter(books, run * S, { sinceNs: run, captured: Number(run) });
+  expect(enter(books, 9n * S, { sinceNs: 1n, captured: 7 })).toBeUndefined();
+  expect(books.state().map(({ sinceNs, counts }) => [sinceNs, counts['captured.socket']])).toEqual([
+    [2n, 2],
+    [3n, 3],
+  ]);
+});
+
+test('a run that is not seen from its beginning says so', () => {
+  const row = enter(new Books(), S, { seq: 7 })!;
+  expect(readCounts(row['flowtag.ledger.counts']!)).toEqual({ first_batch: 7, 'captured.socket': 0 });
+});
+
+test('what arrived and what became of it is booked under its names', () => {
+  const books = new Books();
+  const after = { ...newCounters(), flowsOut: 3, closes: 2, usesMerged: 1 };
+  const events = batch({ kind: 'uprobe', seq: 1, uptoNs: 30n * S, processes: [DEFAULT_PROCESS] }, [
+    start(1, 1n),
+  ]);
+  const row = books.enter(WHO, events, NOTHING, entriesOf(after))!;
+  expect(readCounts(row['flowtag.ledger.counts']!)).toEqual({
+    'received.uprobe': 1,
+    flows: 3,
+    closes: 2,
+    merged: 1,
+  });
+});
