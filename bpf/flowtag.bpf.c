@@ -356,6 +356,20 @@ int BPF_PROG(tp_send, struct sock *sk)
 	return 0;
 }
 
+/*
+ * Linux 6.3. After the send, still in its thread, for sockets of every kind: the request that caused it may be over by
+ * now, and its time is that of the end. A send that fails is not told, where the other hooks tell that it was tried;
+ * one that would block is told when it goes on. Before Linux 6.5 sendfile and splice do not come by.
+ */
+SEC("tp_btf/sock_send_length")
+int BPF_PROG(tp_sent, struct sock *sk, int sent)
+{
+	/* Protocol numbers are each family's own: netlink has a 6, too. */
+	if (sent > 0 && sk->sk_type == SOCK_STREAM && sk->sk_protocol == IPPROTO_TCP)
+		sends(sk, true);
+	return 0;
+}
+
 SEC("fentry/tcp_set_state")
 int BPF_PROG(fentry_state, struct sock *sk, int to)
 {

@@ -11,12 +11,13 @@ export interface Means {
 }
 
 /**
- * The least that capture needs (test/bpf/privileges.test.ts). Perf events: uprobes need SYS_ADMIN on every kernel, kprobes
- * where perf_event_paranoid is above 2, as in Debian. SYS_PTRACE: to read /proc/PID/exe of others.
+ * The least that capture needs, measured: docs/support-matrix.md. Perf events: uprobes need SYS_ADMIN on every kernel,
+ * kprobes where perf_event_paranoid is above 2, as in Debian; it includes BPF and PERFMON. SYS_PTRACE: to read
+ * /proc/PID/exe of others.
  */
 export function neededFor({ backend, uprobes }: Means): Capability[] {
   const throughPerf = uprobes === 'perf' || backend === 'kprobe';
-  return ['BPF', 'PERFMON', 'SYS_PTRACE', ...(throughPerf ? (['SYS_ADMIN'] as const) : [])];
+  return [...(throughPerf ? (['SYS_ADMIN'] as const) : (['BPF', 'PERFMON'] as const)), 'SYS_PTRACE'];
 }
 
 /** From the text of /proc/self/status; SYS_ADMIN includes BPF and PERFMON, as it did before Linux 5.8. */
@@ -24,6 +25,11 @@ export function missingFrom(status: string, needed: readonly Capability[]): Capa
   const effective = BigInt(`0x${/^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0'}`);
   const has = (name: Capability): boolean => ((effective >> BigInt(NUMBERS[name])) & 1n) === 1n;
   return needed.filter((name) => !has(name) && !(name !== 'SYS_PTRACE' && has('SYS_ADMIN')));
+}
+
+/** Whether system calls of the process whose status this is pass a seccomp filter. */
+export function isFiltered(status: string): boolean {
+  return /^Seccomp:\s*2$/m.test(status);
 }
 
 /** `CAP_BPF, CAP_PERFMON` */

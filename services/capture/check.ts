@@ -7,10 +7,11 @@ import type { Check } from '../../schemas/check.ts';
 import { loadConfig } from '../runtime/config.ts';
 import { ConfigError, FlowtagError } from '../runtime/errors.ts';
 import { missingFrom, namesOf, neededFor } from './capabilities.ts';
+import { readEntryOffset } from './entry-offset.ts';
 import { GoBinaryError } from './go/go-binary-error.ts';
 import { notesOn } from './go/probes.ts';
 import { type GoBinary, readGoBinary } from './go/read-go-binary.ts';
-import { libbpfVersion } from './libbpf.ts';
+import { BpfError, libbpfVersion } from './libbpf.ts';
 import { BPF_OBJECT, Probes } from './probes.ts';
 import { listProcesses } from './proc.ts';
 import { isTarget, parseTarget } from './targets.ts';
@@ -89,18 +90,18 @@ async function checkLibbpf(): Promise<Check> {
   }
 }
 
-/** Loads and attaches the socket hooks for a moment. Without a target they let every event pass unseen. */
+/** Loads the programs and attaches them for a moment. Without a target they let every event pass unseen. */
 async function checkProbes(): Promise<Check[]> {
   const lockdown = await readFile('/sys/kernel/security/lockdown', 'latin1').catch(() => '');
-  const locked = /\[(integrity|confidentiality)\]/.exec(lockdown)?.[1];
-  const checks: Check[] = [];
-  if (locked === 'confidentiality')
-    checks.push({
-      name: 'lockdown',
-      state: 'fail',
-      detail: 'confidentiality: BPF may not read memory',
-      cure: 'boot with lockdown=integrity or without lockdown',
-    });
+  if (lockdown.includes('[confidentiality]'))
+    return [
+      {
+        name: 'lockdown',
+        state: 'fail',
+        detail: 'confidentiality: BPF may not read memory',
+        cure: 'boot with lockdown=integrity or without lockdown',
+      },
+    ];
   const settings = {
     objectPath: BPF_OBJECT,
     ringBytes: 1 << 20,
@@ -109,8 +110,8 @@ async function checkProbes(): Promise<Check[]> {
   } as const;
   try {
     const probes = await Probes.load({ ...settings, uprobes: 'auto' });
-    await probes.close();
-    checks.push(
+    const uprobes = await checkUprobes(probes).finally(() => probes.close());
+    return [
       ok('programs', 'load and pass the verifier'),
       ok('backend', probes.explanation),
       probes.seesUses
@@ -119,21 +120,41 @@ async function checkProbes(): Promise<Check[]> {
             name: 'uses of open connections',
             state: 'warn',
             detail: 'not seen: neither a tracepoint on sends nor fentry nor kprobes are to be had',
-            cure: 'use Linux 6.16 or newer, or one with kprobes; connections are still seen when they open',
+            cure: 'use Linux 6.3 or newer, or one with kprobes; connections are still seen when they open',
           },
-      ok('uprobes', probes.uprobes === 'multi' ? 'uprobe_multi links' : 'perf events (slow to detach)'),
-    );
+      uprobes,
+    ];
   } catch (error) {
-    if (!(error instanceof FlowtagError)) throw error;
-    checks.push({ name: 'programs', state: 'fail', detail: error.message, cure: cureOf(error) });
+    return [failed('programs', error)];
   }
-  return checks;
 }
 
-function cureOf(error: FlowtagError): string {
-  if (error.code === 'NOT_PERMITTED') return 'run as root';
-  if (error.code === 'NO_BPF_OBJECT' || error.code === 'BPF_LAYOUT') return 'npm run build';
-  if (error.code === 'NO_BTF') return 'use a kernel built with CONFIG_DEBUG_INFO_BTF=y';
+/** On the instruction where this program began: it is not executed again. */
+async function checkUprobes(probes: Probes): Promise<Check> {
+  const path = process.execPath;
+  try {
+    const offset = await readEntryOffset(path);
+    const link = probes.attachUprobes({ path, offsets: [offset], cookies: [0n], pid: process.pid });
+    await link.detach();
+    const how = probes.uprobes === 'multi' ? 'uprobe_multi links' : 'perf events (slow to detach)';
+    return ok('uprobes', how);
+  } catch (error) {
+    return failed('uprobes', error);
+  }
+}
+
+function failed(name: string, error: unknown): Check {
+  const known = error instanceof FlowtagError || error instanceof BpfError;
+  if (!known) throw error;
+  return { name, state: 'fail', detail: error.message, cure: cureOf(error.code) };
+}
+
+function cureOf(code: string): string {
+  if (code === 'NOT_PERMITTED') return 'run as root';
+  if (code === 'SECCOMP')
+    return 'let the filter allow bpf(2) and perf_event_open(2) (systemd: SystemCallFilter=, Docker: --security-opt seccomp=)';
+  if (code === 'NO_BPF_OBJECT' || code === 'BPF_LAYOUT') return 'npm run build';
+  if (code === 'NO_BTF') return 'use a kernel built with CONFIG_DEBUG_INFO_BTF=y';
   return 'this kernel refuses the programs; Linux 5.15 or newer is needed';
 }
 

@@ -10,8 +10,10 @@ import {
   candidatesFor,
   explain,
   type PassedOver,
-  SEND_TRACEPOINT,
-  SOCKET_PROGRAMS,
+  programsOf,
+  SEND_TRACEPOINTS,
+  type SendTracepoint,
+  TRACEPOINT_LATER,
   unusedPrograms,
 } from './backends.ts';
 import {
@@ -25,7 +27,7 @@ import {
   TARGET,
 } from './bpf/layout.gen.ts';
 import { fingerprintOf, layoutOf } from './bpf/layout.ts';
-import { type Capability, missingFrom, namesOf, neededFor } from './capabilities.ts';
+import { isFiltered, type Means, missingFrom, namesOf, neededFor } from './capabilities.ts';
 import { firstEventId } from './clock.ts';
 import type { GoOffsets } from './go/offsets.ts';
 import {
@@ -72,7 +74,7 @@ export class Probes {
     this.object = object;
     this.uprobes = uprobes;
     this.backend = used.backend;
-    this.seesUses = used.seesUses;
+    this.seesUses = used.send !== undefined;
     this.explanation = explanation;
     this.uprobe = object.program('on_uprobe');
     this.ring = object.map('ring');
@@ -82,19 +84,18 @@ export class Probes {
   /** Loads the object and attaches the socket hooks; no request is tracked before `attachUprobes`. */
   static async load(options: ProbesOptions): Promise<Probes> {
     const bytes = await readObject(options.objectPath);
-    const hasSends = await hasTracepoint(SEND_TRACEPOINT);
+    const sends = await findSendTracepoint();
     const wanted = options.backend ?? 'auto';
     const passedOver: PassedOver[] = [];
     const problems: unknown[] = [];
-    if (wanted === 'auto' && !hasSends)
-      passedOver.push({ backend: 'tracepoint', reason: `no ${SEND_TRACEPOINT} (Linux 6.16)` });
-    for (const candidate of candidatesFor(wanted, hasSends))
+    if (wanted === 'auto' && sends !== 'before')
+      passedOver.push({ backend: 'tracepoint', reason: TRACEPOINT_LATER[sends] });
+    for (const candidate of candidatesFor(wanted, sends))
       try {
         return Probes.try(bytes, options, candidate, passedOver);
       } catch (error) {
         const uprobes = options.uprobes === 'perf' ? 'perf' : 'multi';
-        const needed = neededFor({ backend: candidate.backend, uprobes });
-        problems.push(asProbeError(error, missingFrom(readFileSync('/proc/self/status', 'latin1'), needed)));
+        problems.push(asProbeError(error, { backend: candidate.backend, uprobes }));
         const [reason] = (error as Error).message.split('\n');
         passedOver.push({ backend: candidate.backend, reason: reason! });
       }
@@ -113,8 +114,7 @@ export class Probes {
       const others = passedOver.filter(({ backend }) => backend !== candidate.backend);
       const explanation = explain(candidate.backend, others);
       const probes = new Probes(object, multi ? 'multi' : 'perf', candidate, explanation);
-      const { state, send } = SOCKET_PROGRAMS[candidate.backend];
-      const hooks = ['on_process_exit', 'on_process_exec', ...state, ...(candidate.seesUses ? [send] : [])];
+      const hooks = ['on_process_exit', 'on_process_exec', ...programsOf(candidate)];
       for (const hook of hooks) probes.links.push(object.program(hook).attach());
       return probes;
     } catch (error) {
@@ -124,7 +124,12 @@ export class Probes {
   }
 
   attachUprobes(sites: UprobeSites): BpfLink {
-    return this.uprobes === 'multi' ? this.uprobe.attachUprobeMulti(sites) : this.uprobe.attachUprobes(sites);
+    const { uprobe, uprobes, backend } = this;
+    try {
+      return uprobes === 'multi' ? uprobe.attachUprobeMulti(sites) : uprobe.attachUprobes(sites);
+    } catch (error) {
+      throw notPermitted(error, { backend, uprobes }) ?? error;
+    }
   }
 
   /** `instrumented` false: its uprobes are off, what is left of its contexts is stale. */
@@ -229,19 +234,20 @@ function openAndLoad(bytes: Buffer, options: ProbesOptions, candidate: Candidate
 }
 
 /** A tracepoint's type is in the kernel's BTF under this name. */
-async function hasTracepoint(name: string): Promise<boolean> {
+async function findSendTracepoint(): Promise<SendTracepoint> {
   const btf = await readFile(BTF).catch(() => Buffer.alloc(0)); // loading will say what is wrong
-  return btf.includes(`\0btf_trace_${name}\0`);
+  const has = (name: string): boolean => btf.includes(`\0btf_trace_${name}\0`);
+  if (has(SEND_TRACEPOINTS.before)) return 'before';
+  return has(SEND_TRACEPOINTS.after) ? 'after' : 'none';
 }
 
 function hasMulti(object: BpfObject): boolean {
   return object.program('on_uprobe').kernelHasUprobeMulti();
 }
 
-/** Says what to do about the refusals that users meet: missing rights and a kernel without BTF. */
-function asProbeError(error: unknown, missing: readonly Capability[]): unknown {
+/** Says what to do about the refusals that users meet: missing rights, filters, and a kernel without BTF. */
+function asProbeError(error: unknown, means: Means): unknown {
   if (!(error instanceof BpfError)) return error;
-  const refused = error.code === 'EPERM' || error.code === 'EACCES';
   const noBtf = error.log.some((line) => /kernel BTF|vmlinux BTF|valid kernel BTF/i.test(line));
   if (noBtf)
     return new FlowtagError(
@@ -252,13 +258,30 @@ function asProbeError(error: unknown, missing: readonly Capability[]): unknown {
         exitCode: 3,
       },
     );
-  if (refused && missing.length > 0)
+  return (
+    notPermitted(error, means) ?? new FlowtagError('PROBE_LOAD', error.message, { cause: error, exitCode: 3 })
+  );
+}
+
+/** Undefined when it is no refusal, or nothing is known that explains it. */
+function notPermitted(error: unknown, means: Means): FlowtagError | undefined {
+  if (!(error instanceof BpfError) || !['EPERM', 'EACCES'].includes(error.code)) return undefined;
+  const status = readFileSync('/proc/self/status', 'latin1');
+  const missing = missingFrom(status, neededFor(means));
+  const options = { cause: error, exitCode: 3 };
+  if (missing.length > 0)
     return new FlowtagError(
       'NOT_PERMITTED',
       `${error.operation}: not permitted; run as root or with ${namesOf(missing)}`,
-      { cause: error, exitCode: 3 },
+      options,
     );
-  return new FlowtagError('PROBE_LOAD', error.message, { cause: error, exitCode: 3 });
+  if (isFiltered(status))
+    return new FlowtagError(
+      'SECCOMP',
+      `${error.operation}: not permitted, though no capability is missing: a seccomp filter is in force`,
+      options,
+    );
+  return undefined;
 }
 
 function u32(value: number): Buffer {

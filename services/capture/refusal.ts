@@ -24,7 +24,8 @@ export function refusalOf(error: unknown): Refusal {
     };
   if (error instanceof BpfError) return { reason: error.message, notGo: false };
   const { code, message } = error as NodeJS.ErrnoException;
-  if (code === 'EACCES' || code === 'EPERM') return { reason: 'not readable: run as root', notGo: false };
+  if (code === 'EACCES' || code === 'EPERM')
+    return { reason: 'not readable: run as root or with CAP_SYS_PTRACE', notGo: false };
   if (code === 'ENOENT' || code === 'ESRCH') return { reason: 'no such file or process', notGo: false };
   return { reason: message, notGo: false };
 }

@@ -114,8 +114,8 @@ const MAX_FILE_BYTES = 1 << 30;
 const READ_PROBLEMS: Readonly<Record<string, string>> = {
   ENOENT:
     'no such file; has the process ended, or the file been replaced? (/proc/<pid>/exe still works then)',
-  EACCES: 'permission denied; run as root',
-  EPERM: 'permission denied; run as root',
+  EACCES: 'permission denied; run as root or with CAP_SYS_PTRACE',
+  EPERM: 'permission denied; run as root or with CAP_SYS_PTRACE',
 };
 
 function locateFunctions(elf: ElfFile): {

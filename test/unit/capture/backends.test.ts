@@ -3,33 +3,44 @@ import {
   BACKENDS,
   candidatesFor,
   explain,
+  programsOf,
   SOCKET_PROGRAMS,
   unusedPrograms,
 } from '../../../services/capture/backends.ts';
 
-const ALL = BACKENDS.flatMap((backend) => [...SOCKET_PROGRAMS[backend].state, SOCKET_PROGRAMS[backend].send]);
+const ALL = BACKENDS.flatMap((backend) => [
+  ...SOCKET_PROGRAMS[backend].state,
+  ...SOCKET_PROGRAMS[backend].send,
+]);
 
 describe('candidatesFor', () => {
-  it('takes the tracepoints first where they show everything, and last where they do not', () => {
-    const order = (hasSends: boolean) => candidatesFor('auto', hasSends).map(({ backend }) => backend);
-    expect(order(true)).toEqual(['tracepoint', 'fentry', 'kprobe']);
-    expect(order(false)).toEqual(['fentry', 'kprobe', 'tracepoint']);
+  it.each([
+    ['before', 'tracepoint', 'fentry', 'kprobe'],
+    ['after', 'fentry', 'tracepoint', 'kprobe'],
+    ['none', 'fentry', 'kprobe', 'tracepoint'],
+  ] as const)('with tracepoints on sends: %s', (sends, ...order) => {
+    expect(candidatesFor('auto', sends).map(({ backend }) => backend)).toEqual(order);
   });
 
   it('tries nothing but what was asked for', () => {
-    expect(candidatesFor('kprobe', true)).toEqual([{ backend: 'kprobe', seesUses: true }]);
-    expect(candidatesFor('tracepoint', false)).toEqual([{ backend: 'tracepoint', seesUses: false }]);
+    expect(candidatesFor('kprobe', 'before')).toEqual([{ backend: 'kprobe', send: 'kprobe_send' }]);
+    expect(candidatesFor('tracepoint', 'none')).toEqual([{ backend: 'tracepoint', send: undefined }]);
   });
 });
 
-describe('unusedPrograms', () => {
-  it('leaves each candidate its own programs', () => {
-    for (const candidate of candidatesFor('auto', true)) {
-      const { state, send } = SOCKET_PROGRAMS[candidate.backend];
-      const unused = unusedPrograms(candidate);
-      expect([...unused, ...state, send].sort()).toEqual([...ALL].sort());
-    }
-    expect(unusedPrograms({ backend: 'tracepoint', seesUses: false })).toContain('tp_send');
+describe('the programs of a candidate', () => {
+  it('are all but those that it does without, and one of them sees sends', () => {
+    for (const sends of ['before', 'after'] as const)
+      for (const candidate of candidatesFor('auto', sends)) {
+        const used = programsOf(candidate);
+        expect([...unusedPrograms(candidate), ...used].sort()).toEqual([...ALL].sort());
+        const sending = SOCKET_PROGRAMS[candidate.backend].send.filter((name) => used.includes(name));
+        expect(sending).toHaveLength(1);
+      }
+  });
+
+  it('see no sends where the kernel does not show them', () => {
+    expect(programsOf({ backend: 'tracepoint', send: undefined })).toEqual(['tp_state']);
   });
 });
 

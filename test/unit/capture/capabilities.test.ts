@@ -17,8 +17,8 @@ it('takes SYS_ADMIN for BPF and PERFMON, as kernels do', () => {
 });
 
 it('asks for SYS_ADMIN where perf events are opened', () => {
-  expect(neededFor({ backend: 'kprobe', uprobes: 'multi' })).toContain('SYS_ADMIN');
-  expect(neededFor({ backend: 'fentry', uprobes: 'perf' })).toContain('SYS_ADMIN');
+  expect(neededFor({ backend: 'kprobe', uprobes: 'multi' })).toEqual(['SYS_ADMIN', 'SYS_PTRACE']);
+  expect(neededFor({ backend: 'fentry', uprobes: 'perf' })).toEqual(['SYS_ADMIN', 'SYS_PTRACE']);
   expect(neededFor({ backend: 'fentry', uprobes: 'multi' })).not.toContain('SYS_ADMIN');
 });
 

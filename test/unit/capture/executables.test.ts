@@ -133,7 +133,7 @@ describe('an executable that cannot be probed', () => {
     [
       'not ours to read',
       Object.assign(new Error('x'), { code: 'EACCES' }),
-      'not readable: run as root',
+      'not readable: run as root or with CAP_SYS_PTRACE',
       false,
     ],
     ['strange', new Error('something else'), 'something else', false],
