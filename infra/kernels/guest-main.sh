@@ -12,6 +12,7 @@ $bb mount -t devpts devpts /dev/pts
 $bb mount -t tmpfs shm /dev/shm
 $bb mount -t tracefs tracefs /sys/kernel/tracing
 $bb mount -t debugfs debugfs /sys/kernel/debug
+$bb mount -t securityfs security /sys/kernel/security
 $bb mount -t bpf bpf /sys/fs/bpf
 $bb mount -t cgroup2 cgroup2 /sys/fs/cgroup
 $bb mkdir -p "/lib/modules/$RELEASE"

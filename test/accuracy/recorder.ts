@@ -24,7 +24,10 @@ export class Recorder {
   private failure: string | undefined;
 
   static async open(up: Up): Promise<Recorder> {
-    const { server } = readUpRecord(up.dataDir)!;
+    return Recorder.connect(readUpRecord(up.dataDir)!.server);
+  }
+
+  static async connect(server: string): Promise<Recorder> {
     return new Recorder(
       await connectBus({ server, name: 'accuracy', log: createLogger('accuracy', 'silent') }),
     );

@@ -1,19 +1,24 @@
 // The part of `npm run test:kernels` that runs in the virtual machine: writes what it sees to a file.
 import { execFile } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { release, uptime } from 'node:os';
 import { parseArgs } from 'node:util';
 import { check } from '../../schemas/check.ts';
 import type { Backend } from '../../services/capture/backends.ts';
 import { runBackend } from './backend.ts';
-import type { BackendResult, KernelResult } from './result.ts';
+import { runPipeline } from './pipeline.ts';
+import { type BackendResult, type DoctorResult, type KernelResult, LOCKDOWNS } from './result.ts';
+import { tryRights } from './rights.ts';
 
 const DOCTOR_LIMIT_MS = 120_000;
+const LOCKDOWN = '/sys/kernel/security/lockdown';
+const PIPELINE_REQUESTS = 20;
 const bootSeconds = uptime() - process.uptime();
 const { values } = parseArgs({
   options: {
     backend: { type: 'string', multiple: true, default: ['auto'] },
     case: { type: 'string', multiple: true, default: [] },
+    part: { type: 'string', multiple: true, default: [] },
     program: { type: 'string', multiple: true, default: [] },
     requests: { type: 'string', default: '' },
     clients: { type: 'string', default: '' },
@@ -35,11 +40,39 @@ for (const program of values.program)
     say(`${wanted}: ${outcome.failure ?? outcome.backend} after ${outcome.seconds.toFixed(1)} s`);
     backends.push(outcome);
   }
-const result: KernelResult = { release: release(), bootSeconds, doctor, backends };
+const supported = backends.some(({ failure }) => failure === undefined);
+const multi = backends.some(({ uprobes }) => uprobes === 'multi');
+const wants = (part: string): boolean => supported && values.part.includes(part);
+const pipeline = wants('pipeline') ? await runPipeline(values.case, PIPELINE_REQUESTS) : undefined;
+if (pipeline) say(`pipeline: ${pipeline.failure ?? 'done'} after ${pipeline.seconds.toFixed(1)} s`);
+const rightsBeganMs = performance.now();
+const rights = wants('rights') ? await tryRights(multi ? ['multi', 'perf'] : ['perf']) : [];
+if (rights.length > 0) say(`rights: after ${((performance.now() - rightsBeganMs) / 1000).toFixed(1)} s`);
+const result: KernelResult = {
+  release: release(),
+  bootSeconds,
+  doctor,
+  backends,
+  rights,
+  ...(pipeline && { pipeline }),
+  lockdown: wants('lockdown') ? await runLockdowns() : {},
+};
 writeFileSync(values.result, `${JSON.stringify(result, null, 1)}\n`);
 process.exit(0);
 
-function runDoctor(): Promise<KernelResult['doctor']> {
+/** From the weaker to the stronger: the kernel does not go back. */
+async function runLockdowns(): Promise<KernelResult['lockdown']> {
+  const results: { [name in (typeof LOCKDOWNS)[number]]?: DoctorResult } = {};
+  for (const name of LOCKDOWNS) {
+    writeFileSync(LOCKDOWN, name);
+    if (!readFileSync(LOCKDOWN, 'latin1').includes(`[${name}]`)) throw new Error(`no lockdown=${name}`);
+    results[name] = await runDoctor();
+    say(`doctor under ${name}: exit code ${results[name].exitCode}`);
+  }
+  return results;
+}
+
+function runDoctor(): Promise<DoctorResult> {
   const beganMs = performance.now();
   const args = ['bin/flowtag.js', 'doctor', '-o', 'json'];
   return new Promise((resolve, reject) => {

@@ -11,10 +11,12 @@ import { type Budget, deviationsOf, type Run, table } from './result.ts';
 
 const KERNELS = ['5.10', '6.1', '6.12'];
 const CASES = ['fresh', 'pool', 'h2', 'rawpool', 'fanout'];
+const PARTS = ['pipeline', 'rights', 'lockdown'];
 const USAGE = `usage: npm run test:kernels -- [options]
   --kernel NAME     one of ${KERNELS.join(', ')}; repeatable (all)
   --backend NAME    one of auto, ${BACKENDS.join(', ')}; repeatable (all but auto)
   --program FILE    test/targets/cases built with some Go; repeatable (that of the tests)
+  --part NAME       what to do beside the backends, one of ${PARTS.join(', ')}; repeatable (all)
   --case NAME       of test/accuracy/cases.ts; repeatable (${CASES.join(', ')})
   --requests N      of each case, at most 100 (40)
   --clients N       at once, at most 100 (40)
@@ -61,6 +63,7 @@ function optionsOf(argv: readonly string[]) {
       options: {
         kernel: { ...list, default: KERNELS },
         backend: { ...list, default: [...BACKENDS] },
+        part: { ...list, default: PARTS },
         program: { ...list, default: [targetPath('cases')] },
         case: { ...list, default: CASES },
         requests: { type: 'string', default: '40' },
@@ -72,10 +75,12 @@ function optionsOf(argv: readonly string[]) {
     const known =
       values.kernel.every((name) => KERNELS.includes(name)) &&
       values.backend.every((name) => ['auto', ...BACKENDS].includes(name)) &&
+      values.part.every((name) => PARTS.includes(name)) &&
       [values.requests, values.clients].every((text) => /^[1-9]\d?$|^100$/.test(text));
     if (!known) return undefined;
     const inside = [
       ...values.backend.flatMap((name) => ['--backend', name]),
+      ...values.part.flatMap((name) => ['--part', name]),
       ...values.program.flatMap((path) => ['--program', resolve(path)]),
       ...values.case.flatMap((name) => ['--case', name]),
       ...['--requests', values.requests, '--clients', values.clients],

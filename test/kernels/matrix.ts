@@ -1,5 +1,5 @@
 // docs/support-matrix.md: what works on which kernel, from the results of a run. Pure.
-import { type BackendResult, type Run, UNSUPPORTED } from './result.ts';
+import { type BackendResult, NO_SENDS, type Run, UNSUPPORTED } from './result.ts';
 
 const HEAD = ['kernel', 'backend', 'Go', 'uprobes', 'connects', 'uses of open connections', 'wrong'];
 
@@ -16,13 +16,14 @@ export function matrixPage(runs: readonly Run[], argv: readonly string[]): strin
     '```',
     '',
     'Found of those that the program and its downstream logged: connections made, and requests that were sent on connections',
-    'that were open already. `auto` takes the tracepoints where they show both, else fentry, else kprobes.',
+    'that were open already. `auto` takes the tracepoints where they show a send before it begins (Linux 6.16), else fentry,',
+    'else the tracepoints where they show it afterwards (Linux 6.3), else kprobes, else the tracepoints.',
     '',
     line(HEAD),
     line(HEAD.map(() => '---')),
     ...rows.map(line),
     '',
-    'On Linux 6.16 and later the tracepoints show both, too. `npm test` runs on the kernel that it finds.',
+    '`npm test` runs on the kernel that it finds.',
     '',
   ].join('\n');
 }
@@ -32,16 +33,19 @@ function rowsOf({ kernel, result, failure }: Run): string[][] {
   const { release } = result;
   if (kernel in UNSUPPORTED)
     return [[release, `unsupported: ${UNSUPPORTED[kernel]}; doctor says so`, '–', '–', '–', '–', '–']];
-  return result.backends.map((one) => [release, ...cellsOf(one)]);
+  return result.backends.map((one) => [release, ...cellsOf(one, NO_SENDS[kernel] ?? 'it should be')]);
 }
 
-function cellsOf({ wanted, failure, goVersion, uprobes, seesUses, cases = [] }: BackendResult): string[] {
+function cellsOf(
+  { wanted, failure, goVersion, uprobes, seesUses, cases = [] }: BackendResult,
+  reason: string,
+): string[] {
   if (failure !== undefined) return [wanted, failure.split('\n')[0]!, '–', '–', '–', '–'];
   const total = (count: (one: (typeof cases)[number]) => number): number =>
     cases.reduce((sum, one) => sum + count(one), 0);
   const uses = seesUses
     ? `${total(({ use }) => use.found)} of ${total(({ use }) => use.of)}`
-    : 'not seen: no tracepoint on sends before Linux 6.16';
+    : `not seen: ${reason}`;
   return [
     wanted,
     goVersion!,

@@ -32,8 +32,9 @@ test('a use that nobody names counts where uses are seen', () => {
   const problems = ['nobody names use 127.0.0.1:9 /pool/3'];
   const cases = [{ ...ALL_FOUND, use: { of: 4, found: 3, right: 3, wrong: 0 }, problems }];
   expect(deviationsOf(run({ ...FENTRY, cases }), BUDGET)).toEqual([`6.1, auto: pool: ${problems[0]}`]);
-  const tracepoint = { ...FENTRY, wanted: 'tracepoint', cases, seesUses: false };
-  expect(deviationsOf(run(tracepoint), BUDGET)).toEqual([]);
+  const blind = { ...FENTRY, wanted: 'tracepoint', backend: 'tracepoint', cases, seesUses: false };
+  expect(deviationsOf(run(blind), BUDGET)).toEqual([]);
+  expect(deviationsOf({ ...run(blind), kernel: '6.12' }, BUDGET)).toHaveLength(1);
 });
 
 test.each<[string, Partial<CaseResult>]>([
@@ -81,7 +82,7 @@ function run(backend: BackendResult, exitCode = 0): Run {
   return {
     kernel: '6.1',
     seconds: 50,
-    result: { release: '6.1.0', bootSeconds: 3, doctor, backends: [backend] },
+    result: { release: '6.1.0', bootSeconds: 3, doctor, backends: [backend], rights: [], lockdown: {} },
   };
 }
 

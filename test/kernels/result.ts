@@ -1,5 +1,6 @@
 // What one kernel said of itself and of flowtag, and what must hold. Pure.
 import type { Check } from '../../schemas/check.ts';
+import type { Capability, Means } from '../../services/capture/capabilities.ts';
 import { type Level, precision } from '../support/accuracy.ts';
 
 export interface CaseResult {
@@ -32,13 +33,47 @@ export interface BackendResult {
   readonly cases?: readonly CaseResult[];
 }
 
+/** What attach.ts says when everything is in place. */
+export const ATTACHED = 'attached';
+
+/** What was said to an ordinary user who had these capabilities, and to one who had all but one. */
+export interface RightsResult extends Means {
+  readonly paranoid: number;
+  readonly needed: readonly Capability[];
+  readonly withAll: string;
+  readonly without: Readonly<Partial<Record<Capability, string>>>;
+}
+
+/** Of the services together: broker, capture, correlator. */
+export interface PipelineResult {
+  readonly seconds: number;
+  /** Why there is nothing below. */
+  readonly failure?: string;
+  readonly lost?: number;
+  readonly cases?: readonly CaseResult[];
+}
+
+/** Of `flowtag doctor`. */
+export interface DoctorResult {
+  readonly exitCode: number;
+  readonly seconds: number;
+  readonly checks: readonly Check[];
+}
+
 export interface KernelResult {
   readonly release: string;
   /** From power-on to the first line of the test. */
   readonly bootSeconds: number;
-  readonly doctor: { readonly exitCode: number; readonly seconds: number; readonly checks: readonly Check[] };
+  readonly doctor: DoctorResult;
   readonly backends: readonly BackendResult[];
+  readonly rights: readonly RightsResult[];
+  readonly pipeline?: PipelineResult;
+  /** What doctor says under each degree of lockdown that was asked for. */
+  readonly lockdown: Readonly<Partial<Record<Lockdown, DoctorResult>>>;
 }
+
+export const LOCKDOWNS = ['integrity', 'confidentiality'] as const;
+export type Lockdown = (typeof LOCKDOWNS)[number];
 
 /** Of one virtual machine. */
 export interface Run {
@@ -57,12 +92,22 @@ export const UNSUPPORTED: Readonly<Record<string, string>> = {
   '5.10': 'its BPF has no attach cookies and no bpf_task_pt_regs (Linux 5.15)',
 };
 
+/** Whose tracepoints show no uses, and why. */
+export const NO_SENDS: Readonly<Record<string, string>> = {
+  '6.1': 'no tracepoint on sends before Linux 6.3',
+};
+
 /** What does not hold, each in a sentence. */
 export function deviationsOf({ kernel, result, failure }: Run, budget: Budget): string[] {
   if (result === undefined) return [`${kernel}: ${failure}`];
   if (kernel in UNSUPPORTED) return deviationsOfUnsupported(kernel, result);
   const found = result.backends.flatMap((one) =>
-    deviationsOfBackend(one, budget).map((problem) => `${kernel}, ${one.wanted}: ${problem}`),
+    deviationsOfBackend(kernel, one, budget).map((problem) => `${kernel}, ${one.wanted}: ${problem}`),
+  );
+  found.push(
+    ...result.rights.flatMap(deviationsOfRights).map((problem) => `${kernel}, ${problem}`),
+    ...deviationsOfPipeline(result.pipeline).map((problem) => `${kernel}, pipeline: ${problem}`),
+    ...deviationsOfLockdown(result.lockdown).map((problem) => `${kernel}, lockdown: ${problem}`),
   );
   const { exitCode, checks } = result.doctor;
   const works = result.backends.some(({ failure }) => failure === undefined);
@@ -84,7 +129,8 @@ function deviationsOfUnsupported(kernel: string, { backends, doctor }: KernelRes
 }
 
 function deviationsOfBackend(
-  { failure, wanted, seesUses, lost, verified = {}, cases = [] }: BackendResult,
+  kernel: string,
+  { failure, backend, seesUses, lost, verified = {}, cases = [] }: BackendResult,
   budget: Budget,
 ): string[] {
   if (failure !== undefined) return [failure];
@@ -92,16 +138,53 @@ function deviationsOfBackend(
   for (const [program, instructions] of Object.entries(verified))
     if (instructions > (budget[program] ?? 0))
       found.push(`${program} takes ${instructions} instructions, budget ${budget[program] ?? 'none'}`);
-  for (const one of cases) {
-    const { use, dial, wrong, repeated, problems } = one;
-    const bad =
-      use.of + dial.of === 0 ||
-      wrong + repeated + dial.wrong > 0 ||
-      dial.found < dial.of ||
-      ((seesUses || wanted !== 'tracepoint') && use.found < use.of);
-    if (bad) found.push(`${one.case}: ${problems[0] ?? 'the program called nobody'}`);
-  }
+  const blind = !seesUses && backend === 'tracepoint' && kernel in NO_SENDS;
+  found.push(...cases.filter((one) => isBad(one, blind)).map(problemOf));
   return found;
+}
+
+/** Each capability is needed, and who lacks it is told which. */
+function deviationsOfRights({ backend, uprobes, paranoid, withAll, without }: RightsResult): string[] {
+  const name = `${backend} with ${uprobes} uprobes, perf_event_paranoid ${paranoid}`;
+  const found = withAll === ATTACHED ? [] : [`${name}: ${withAll}`];
+  for (const [left, said] of Object.entries(without))
+    if (said === ATTACHED) found.push(`${name}: CAP_${left} is not needed`);
+    else if (!said.includes(`CAP_${left}`)) found.push(`${name}: without CAP_${left} it says: ${said}`);
+  return found;
+}
+
+function deviationsOfPipeline(pipeline: PipelineResult | undefined): string[] {
+  if (pipeline === undefined) return [];
+  const { failure, lost, cases = [] } = pipeline;
+  if (failure !== undefined) return [failure];
+  const found = lost === 0 ? [] : [`${lost} events were lost`];
+  return [...found, ...cases.filter((one) => isBad(one, false)).map(problemOf)];
+}
+
+/** Confidentiality forbids BPF to read memory, integrity forbids nothing that capture does. */
+function deviationsOfLockdown({ integrity, confidentiality }: KernelResult['lockdown']): string[] {
+  const found: string[] = [];
+  if (integrity !== undefined && integrity.exitCode !== 0)
+    found.push(`doctor ends with ${integrity.exitCode} under integrity, not with 0`);
+  if (confidentiality === undefined) return found;
+  const { exitCode, checks } = confidentiality;
+  if (exitCode !== 3) found.push(`doctor ends with ${exitCode} under confidentiality, not with 3`);
+  if (!checks.some(({ name, state }) => name === 'lockdown' && state === 'fail'))
+    found.push('doctor does not name confidentiality as the reason');
+  return found;
+}
+
+function isBad({ use, dial, wrong, repeated }: CaseResult, blind: boolean): boolean {
+  return (
+    use.of + dial.of === 0 ||
+    wrong + repeated + dial.wrong > 0 ||
+    dial.found < dial.of ||
+    (use.found < use.of && !blind)
+  );
+}
+
+function problemOf({ case: name, problems }: CaseResult): string {
+  return `${name}: ${problems[0] ?? 'the program called nobody'}`;
 }
 
 const HEAD = [

@@ -1,0 +1,73 @@
+// The least that capture needs of an ordinary user, tried for each way to see sockets and requests.
+import { execFile } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { BACKENDS } from '../../services/capture/backends.ts';
+import { type Capability, type Means, neededFor } from '../../services/capture/capabilities.ts';
+import { startCases, startDownstream } from '../support/targets.ts';
+import type { RightsResult } from './result.ts';
+
+const ATTACH = fileURLToPath(new URL('attach.js', import.meta.url));
+const PARANOID = '/proc/sys/kernel/perf_event_paranoid';
+const NOBODY = '65534';
+const LIMIT_MS = 120_000;
+
+const run = promisify(execFile);
+
+/** With the kernel's own perf_event_paranoid, and where a kprobe is the only perf event, with 2 as well. */
+export async function tryRights(kinds: readonly Means['uprobes'][]): Promise<RightsResult[]> {
+  const downstream = await startDownstream();
+  const server = await startCases(downstream);
+  const paranoid = Number(readFileSync(PARANOID, 'latin1'));
+  const results: RightsResult[] = [];
+  try {
+    for (const uprobes of kinds)
+      for (const backend of BACKENDS) {
+        const means = { backend, uprobes };
+        results.push({ ...means, paranoid, ...(await tryMeans(means, neededFor(means), server.pid)) });
+      }
+    if (kinds.includes('multi') && paranoid > 2) {
+      writeFileSync(PARANOID, '2');
+      const means = { backend: 'kprobe', uprobes: 'multi' } as const;
+      const needed = ['BPF', 'PERFMON', 'SYS_PTRACE'] as const;
+      results.push({ ...means, paranoid: 2, ...(await tryMeans(means, needed, server.pid)) });
+    }
+    return results;
+  } finally {
+    writeFileSync(PARANOID, String(paranoid));
+    await server.stop();
+    await downstream.stop();
+  }
+}
+
+/** All of them, and all but one for each, two at a time: most of it is the start of a process. */
+async function tryMeans(
+  means: Means,
+  needed: readonly Capability[],
+  pid: number,
+): Promise<Pick<RightsResult, 'needed' | 'withAll' | 'without'>> {
+  const sets = [needed, ...needed.map((left) => needed.filter((each) => each !== left))];
+  const said: string[] = [];
+  while (said.length < sets.length) {
+    const two = sets.slice(said.length, said.length + 2);
+    said.push(...(await Promise.all(two.map((set) => attachWith(set, means, pid)))));
+  }
+  const without = needed.map((left, at) => [left, said[at + 1]!] as const);
+  return { needed, withAll: said[0]!, without: Object.fromEntries(without) };
+}
+
+async function attachWith(
+  capabilities: readonly Capability[],
+  { backend, uprobes }: Means,
+  pid: number,
+): Promise<string> {
+  const list = capabilities.map((name) => `+${name.toLowerCase()}`).join(',');
+  const user = ['--reuid', NOBODY, '--regid', NOBODY, '--clear-groups', '--pdeathsig', 'KILL'];
+  const rights = ['--inh-caps', list, '--ambient-caps', list, '--bounding-set', `-all,${list}`];
+  const attach = [ATTACH, '--backend', backend, '--uprobes', uprobes, '--pid', String(pid)];
+  const { stdout } = await run('setpriv', [...user, ...rights, process.execPath, ...attach], {
+    timeout: LIMIT_MS,
+  });
+  return stdout.trim();
+}
