@@ -1,7 +1,9 @@
 // docs/support-matrix.md: what works on which kernel, from the results of a run. Pure.
-import { type BackendResult, NO_SENDS, type Run, UNSUPPORTED } from './result.ts';
+import { type BackendResult, NO_SENDS, type RightsResult, type Run, UNSUPPORTED } from './result.ts';
 
 const HEAD = ['kernel', 'backend', 'Go', 'uprobes', 'connects', 'uses of open connections', 'wrong'];
+
+const RIGHTS_HEAD = ['kernel', 'backend', 'uprobes', 'perf_event_paranoid', 'capabilities'];
 
 export function matrixPage(runs: readonly Run[], argv: readonly string[]): string {
   const rows = runs.flatMap(rowsOf);
@@ -25,7 +27,31 @@ export function matrixPage(runs: readonly Run[], argv: readonly string[]): strin
     '',
     '`npm test` runs on the kernel that it finds.',
     '',
+    ...rightsSection(runs),
   ].join('\n');
+}
+
+/** Nothing when the run did not try them. */
+function rightsSection(runs: readonly Run[]): string[] {
+  const rows = runs.flatMap(({ result }) =>
+    (result?.rights ?? []).map((one) => [result!.release, ...rightsCells(one)]),
+  );
+  if (rows.length === 0) return [];
+  return [
+    '## Rights',
+    '',
+    'What capture needs as an ordinary user: with these capabilities it attaches, and without any one of them it does not',
+    'and says which is missing. Perf events depend on `kernel.perf_event_paranoid`: 3 is the default of Debian, 2 that of Linux.',
+    '',
+    line(RIGHTS_HEAD),
+    line(RIGHTS_HEAD.map(() => '---')),
+    ...rows.map(line),
+    '',
+  ];
+}
+
+function rightsCells({ backend, uprobes, paranoid, needed }: RightsResult): string[] {
+  return [backend, uprobes, String(paranoid), needed.map((name) => `\`CAP_${name}\``).join(', ')];
 }
 
 function rowsOf({ kernel, result, failure }: Run): string[][] {

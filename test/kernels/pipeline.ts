@@ -1,7 +1,9 @@
 // The services as a host runs them: a broker, capture and a correlator, and the flows that anybody may subscribe to,
 // held against what the program and its downstream logged.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { resolve } from 'node:path';
+import { mkdtemp } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CASES, isOf } from '../accuracy/cases.ts';
 import { Recorder } from '../accuracy/recorder.ts';
@@ -36,7 +38,9 @@ export async function runPipeline(cases: readonly string[], requests: number): P
     const recorder = await Recorder.connect(nats.url);
     ends.push(() => recorder.close());
     ended(new Service(['correlator', '--server', nats.url]));
-    const capture = ended(new Service(['capture', '--server', nats.url, '--target', String(server.pid)]));
+    const spool = await mkdtemp(join(tmpdir(), 'flowtag-spool-')); // it goes with the machine
+    const options = ['--server', nats.url, '--target', String(server.pid), '--spool-dir', spool];
+    const capture = ended(new Service(['capture', ...options]));
     await capture.says('executable attached');
 
     const chosen = CASES.filter(({ name }) => cases.includes(name));

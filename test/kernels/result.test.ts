@@ -1,6 +1,18 @@
 // What counts as a deviation on a kernel, on results written by hand.
 import { expect, test } from 'vitest';
-import { type BackendResult, type CaseResult, deviationsOf, type Run, table } from './result.ts';
+import type { Check } from '../../schemas/check.ts';
+import { matrixPage } from './matrix.ts';
+import {
+  ATTACHED,
+  type BackendResult,
+  type CaseResult,
+  deviationsOf,
+  type KernelResult,
+  type PipelineResult,
+  type RightsResult,
+  type Run,
+  table,
+} from './result.ts';
 
 const ALL_FOUND: CaseResult = {
   case: 'pool',
@@ -61,6 +73,46 @@ test('doctor must agree with what happens', () => {
   ]);
 });
 
+const RIGHTS: RightsResult = {
+  backend: 'fentry',
+  uprobes: 'perf',
+  paranoid: 3,
+  needed: ['SYS_ADMIN', 'SYS_PTRACE'],
+  withAll: ATTACHED,
+  without: { SYS_ADMIN: 'not permitted; run with CAP_SYS_ADMIN', SYS_PTRACE: 'run with CAP_SYS_PTRACE' },
+};
+
+test('rights must be enough, each needed, and what is missing must be named', () => {
+  const problems = (rights: RightsResult): string[] => deviationsOf(withResult({ rights: [rights] }), BUDGET);
+  const name = '6.1, fentry with perf uprobes, perf_event_paranoid 3';
+  expect(problems(RIGHTS)).toEqual([]);
+  expect(problems({ ...RIGHTS, withAll: 'EPERM' })).toEqual([`${name}: EPERM`]);
+  expect(problems({ ...RIGHTS, without: { ...RIGHTS.without, SYS_PTRACE: ATTACHED } })).toEqual([
+    `${name}: CAP_SYS_PTRACE is not needed`,
+  ]);
+  expect(problems({ ...RIGHTS, without: { ...RIGHTS.without, SYS_PTRACE: 'EACCES' } })).toEqual([
+    `${name}: without CAP_SYS_PTRACE it says: EACCES`,
+  ]);
+  const page = matrixPage([withResult({ rights: [RIGHTS] })], []);
+  expect(page).toContain('| 6.1.0 | fentry | perf | 3 | `CAP_SYS_ADMIN`, `CAP_SYS_PTRACE` |');
+});
+
+test('the services together must name everything and lose nothing', () => {
+  const problems = (pipeline: PipelineResult): string[] => deviationsOf(withResult({ pipeline }), BUDGET);
+  expect(problems({ seconds: 9, lost: 0, cases: [ALL_FOUND] })).toEqual([]);
+  expect(problems({ seconds: 9, failure: 'no broker' })).toEqual(['6.1, pipeline: no broker']);
+  expect(problems({ seconds: 9, lost: 1, cases: [{ ...ALL_FOUND, wrong: 1 }] })).toHaveLength(2);
+});
+
+test('doctor must refuse a kernel under confidentiality, name it, and accept integrity', () => {
+  const { doctor } = run(FENTRY).result!;
+  const named = { exitCode: 3, seconds: 1, checks: [lockdownCheck()] };
+  const problems = (lockdown: KernelResult['lockdown']): string[] =>
+    deviationsOf(withResult({ lockdown }), BUDGET);
+  expect(problems({ integrity: doctor, confidentiality: named })).toEqual([]);
+  expect(problems({ integrity: named, confidentiality: doctor })).toHaveLength(3);
+});
+
 test('a virtual machine without a result is a deviation, and has its line in the table', () => {
   const crashed: Run = { kernel: '6.12', seconds: 4, failure: 'infra/kernels/run.sh ended with 125' };
   expect(deviationsOf(crashed, BUDGET)).toEqual(['6.12: infra/kernels/run.sh ended with 125']);
@@ -84,6 +136,15 @@ function run(backend: BackendResult, exitCode = 0): Run {
     seconds: 50,
     result: { release: '6.1.0', bootSeconds: 3, doctor, backends: [backend], rights: [], lockdown: {} },
   };
+}
+
+function withResult(more: Partial<KernelResult>): Run {
+  const good = run(FENTRY);
+  return { ...good, result: { ...good.result!, ...more } };
+}
+
+function lockdownCheck(): Check {
+  return { name: 'lockdown', state: 'fail', detail: '', cure: '' };
 }
 
 function nothing() {
