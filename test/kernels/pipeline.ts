@@ -16,7 +16,7 @@ import { truthOf } from '../support/truth.ts';
 import type { CaseResult, PipelineResult } from './result.ts';
 
 /** Emulated processors are about twenty times slower. */
-const READY_MS = 90_000;
+const READY_MS = 240_000;
 const QUIET_MS = 30_000;
 const STOP_MS = 30_000;
 const POLL_MS = 500;
