@@ -1,5 +1,6 @@
 // Heartbeat of every service: `flowtag.status.<role>.<instance>`, every 5 s.
 import { z } from 'zod';
+import { decode } from './codec.ts';
 
 export const STATUS_SCHEMA = 'status.v1';
 
@@ -20,3 +21,10 @@ export const status = z.object({
   counters: z.record(z.string(), z.number()),
 });
 export type Status = z.infer<typeof status>;
+
+/** Undefined for anything else on the subject: some other version's business. */
+export function readStatus({ schema, data }: { schema: string; data: Uint8Array }): Status | undefined {
+  if (schema !== STATUS_SCHEMA) return undefined;
+  const beat = decode(status, data);
+  return typeof beat === 'string' ? undefined : beat;
+}

@@ -13,6 +13,7 @@ import { LineOutput } from './line-output.ts';
 import { addLookup } from './lookup.ts';
 import { addObserve } from './observe.ts';
 import { addServices } from './services.ts';
+import { addStatus } from './status.ts';
 import { COLOR_CHOICES, type ColorChoice, paintFor, sayOn, type Terminal } from './terminal.ts';
 import { addUp } from './up.ts';
 import { UsageError } from './usage-error.ts';
@@ -116,6 +117,7 @@ function buildProgram(terminal: Terminal, run: RunVerb): Command {
   addObserve(program, run);
   addLookup(program, run);
   addLedger(program, run);
+  addStatus(program, run);
   addDoctor(program, run);
   addEnroll(program, run);
   addServices(program);

@@ -1,9 +1,8 @@
 // The services of `up` and how it knows that they work.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { unpack } from '../../schemas/codec.ts';
-import { STATUS_SCHEMA, type Status, status } from '../../schemas/status.ts';
+import { readStatus, type Status } from '../../schemas/status.ts';
 import { STATUS_SUBJECTS } from '../../schemas/subjects.ts';
-import type { Bus, BusMessage } from '../runtime/bus.ts';
+import type { Bus } from '../runtime/bus.ts';
 import type { Command } from './installation.ts';
 import { StatusBoard } from './status-board.ts';
 import type { ChildSpec } from './supervised-child.ts';
@@ -69,14 +68,4 @@ export async function untilReady(board: StatusBoard, say: Say, end: AbortSignal)
     reminderMs = nowMs + REMINDER_MS;
   }
   return false;
-}
-
-/** Anything else on the subject is some other version's business. */
-function readStatus({ schema, data }: BusMessage): Status | undefined {
-  if (schema !== STATUS_SCHEMA) return undefined;
-  try {
-    return status.safeParse(unpack(data)).data;
-  } catch {
-    return undefined;
-  }
 }
