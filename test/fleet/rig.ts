@@ -1,0 +1,157 @@
+// A fleet on one machine, every part of it a process of its own as it runs in production: NATS, correlators, sinks, the
+// store behind its HTTP front, and hosts that publish as capture does. Whoever is killed is started again by the row
+// that killed it, as systemd would.
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { freePort, type NatsServer, startNatsServer } from '../support/nats-server.ts';
+import type { HostEnd, HostOptions } from './host.ts';
+import { Program } from './program.ts';
+
+const FLOWTAG = resolve('bin/flowtag.js');
+const SIMULATOR = join(import.meta.dirname, 'host.ts');
+const PASSWORD = 'of a test';
+const READY_MS = 60_000;
+
+export type Role = 'correlator' | 'sink' | 'store';
+
+/** A simulated host that is under load. */
+export interface Host {
+  readonly options: HostOptions;
+  readonly program: Program;
+}
+
+export class Rig {
+  readonly dir = mkdtempSync(join(tmpdir(), 'flowtag-fleet-'));
+  readonly nats: NatsServer;
+  private readonly storePort: number;
+  private readonly running = new Map<Role, Program[]>();
+  private readonly idle: Program[] = [];
+  private readonly simulators: Program[] = [];
+  private started = 0;
+
+  /** Everything up, and the store ready for queries. */
+  static async open(): Promise<Rig> {
+    const rig = new Rig(await startNatsServer(), await freePort());
+    for (const role of ['store', 'correlator', 'sink'] as const) rig.start(role);
+    await rig.until('the tables of the store', async () => {
+      await rig.sql('SELECT count() FROM flows FORMAT TabSeparated');
+      await rig.sql('SELECT count() FROM requests FORMAT TabSeparated');
+      return true;
+    });
+    return rig;
+  }
+
+  private constructor(nats: NatsServer, storePort: number) {
+    this.nats = nats;
+    this.storePort = storePort;
+    writeFileSync(this.passwordFile, PASSWORD);
+  }
+
+  start(role: Role): Program {
+    const n = ++this.started;
+    const own = ['--host', `${role}-${n}`, '--data-dir', join(this.dir, role)];
+    const more = {
+      store: ['--listen', `127.0.0.1:${this.storePort}`, '--password-file', this.passwordFile],
+      correlator: ['--server', this.nats.url],
+      sink: ['--server', this.nats.url, '--store', this.storeUrl, '--user', 'flowtag'].concat(
+        '--password-file',
+        this.passwordFile,
+      ),
+    }[role];
+    const program = new Program(`${role}-${n}`, [FLOWTAG, role, ...own, ...more]);
+    this.running.set(role, [...this.of(role), program]);
+    return program;
+  }
+
+  /** Those that run, the oldest first. */
+  of(role: Role): Program[] {
+    return (this.running.get(role) ?? []).filter(({ ended }) => ended === undefined);
+  }
+
+  /** kill -9 of the oldest, and its successor after `awayMs`. */
+  async kill(role: Role, awayMs = 1_000): Promise<void> {
+    await this.of(role)[0]!.end('SIGKILL');
+    await sleep(awayMs);
+    this.start(role);
+  }
+
+  async startHost(
+    options: Pick<HostOptions, 'host' | 'clockOffsetMs'>,
+    server = this.nats.url,
+  ): Promise<Host> {
+    const truthPath = join(this.dir, `${encodeURIComponent(options.host)}.truth`);
+    return this.launch({ ...options, server, truthPath, run: 1 });
+  }
+
+  /** kill -9 of the host's capture, and its successor after `awayMs`. */
+  async killHost({ program, options }: Host, awayMs = 1_000): Promise<Host> {
+    await program.end('SIGKILL');
+    await sleep(awayMs);
+    return this.launch({ ...options, run: options.run + 1 });
+  }
+
+  /** Once everything that it published is acknowledged. */
+  async endHost({ program }: Host): Promise<HostEnd> {
+    const end = JSON.parse(await program.ask('')) as HostEnd;
+    this.idle.push(program);
+    return end;
+  }
+
+  /** Asks the store itself. Rows as arrays of text. */
+  async sql(query: string): Promise<string[][]> {
+    const headers = { 'X-ClickHouse-User': 'flowtag', 'X-ClickHouse-Key': PASSWORD };
+    const response = await fetch(this.storeUrl, { method: 'POST', body: query, headers });
+    const text = await response.text();
+    if (!response.ok) throw new Error(`the store answered ${response.status}: ${text}`);
+    return text
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => line.split('\t'));
+  }
+
+  async close(): Promise<void> {
+    const all = [...this.running.values(), this.simulators].flat();
+    await Promise.all(all.map((program) => program.end('SIGKILL')));
+    await this.nats.stop();
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+
+  private async launch(options: HostOptions): Promise<Host> {
+    const program = this.idle.pop() ?? this.simulator();
+    await program.ask(JSON.stringify(options));
+    return { options, program };
+  }
+
+  private simulator(): Program {
+    const program = new Program(`simulator-${this.simulators.length + 1}`, ['--import', 'tsx', SIMULATOR]);
+    this.simulators.push(program);
+    return program;
+  }
+
+  private async until(what: string, holds: () => Promise<boolean>): Promise<void> {
+    const deadline = performance.now() + READY_MS;
+    for (;;) {
+      if (await holds().catch(() => false)) return;
+      if (performance.now() > deadline) throw new Error(`not within ${READY_MS} ms: ${what}\n${this.logs()}`);
+      await sleep(100);
+    }
+  }
+
+  /** Of all services, for whoever has to find out why. */
+  logs(): string {
+    return [...this.running.values()]
+      .flat()
+      .map(({ name, ended, log }) => `--- ${name} (${ended ?? 'runs'})\n${log}`)
+      .join('\n');
+  }
+
+  private get storeUrl(): string {
+    return `http://127.0.0.1:${this.storePort}`;
+  }
+
+  private get passwordFile(): string {
+    return join(this.dir, 'password');
+  }
+}
