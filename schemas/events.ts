@@ -8,6 +8,7 @@ import {
   columnBytes,
   emptyStrings,
   readColumns,
+  U64Column,
 } from './columns.ts';
 import type { EventKind } from './subjects.ts';
 
@@ -107,6 +108,18 @@ export const KPROBE_COLUMNS = {
   caller: 'u16', // 0 unknown, else 1 + index in the batch's callers
 } as const satisfies ColumnSpec;
 
+/** High words that are too large: of numbers that must be exact, and of times that a store can hold (to the year 2100). */
+const EXACT_HIGH = 2 ** 21;
+const TIME_HIGH = Math.floor(4_102_444_800_000_000_000 / 2 ** 32);
+const HIGH_OF: Readonly<Record<string, number>> = {
+  eventId: EXACT_HIGH,
+  requestId: EXACT_HIGH,
+  goid: EXACT_HIGH,
+  durationNs: EXACT_HIGH,
+  timeNs: TIME_HIGH,
+  'process.creation.time': TIME_HIGH,
+};
+
 /** MessagePack can carry larger integers than it can be made to write: whoever passed one on would fail. */
 const epochNs = z.bigint().nonnegative().max(0xffff_ffff_ffff_ffffn);
 
@@ -174,6 +187,8 @@ export function decodeEvents(bytes: Uint8Array): EventBatch | string {
   if (typeof process === 'string') return process;
   const rows = readColumns(head.kind === 'uprobe' ? UPROBE_COLUMNS : KPROBE_COLUMNS, head.n, cols);
   if (typeof rows === 'string') return rows;
+  const large = tooLarge(process) ?? tooLarge(rows);
+  if (large !== undefined) return large;
   for (let row = 0; row < head.n; row++)
     if (rows.process[row]! >= head.processes)
       return `row ${row} names process ${rows.process[row]}, of ${head.processes}`;
@@ -184,4 +199,16 @@ export function decodeEvents(bytes: Uint8Array): EventBatch | string {
   for (let row = 0; row < head.n; row++)
     if (named[row]! > head.callers) return `row ${row} names caller ${named[row]}, of ${head.callers}`;
   return { ...head, process, caller, rows } as KprobeBatch;
+}
+
+/** The first number that means nothing, in words: passed on it would be refused, or rounded to another one. */
+function tooLarge(columns: Readonly<Record<string, unknown>>): string | undefined {
+  for (const [name, high] of Object.entries(HIGH_OF)) {
+    const column = columns[name];
+    if (!(column instanceof U64Column)) continue;
+    const { words } = column;
+    for (let at = 1; at < words.length; at += 2)
+      if (words[at]! >= high) return `row ${(at - 1) / 2}: ${name} is too large`;
+  }
+  return undefined;
 }

@@ -35,10 +35,12 @@ export function eventSubject(kind: EventKind, host: string, bucket = 0): string 
 export function parseEventSubject(
   subject: string,
 ): { kind: EventKind; partition: number; host: string } | undefined {
-  const match = /^flowtag\.ev\.(uprobe|kprobe)\.(\d+)\.([^.]+)$/.exec(subject);
+  const match = /^flowtag\.ev\.(uprobe|kprobe)\.(0|[1-9]\d?)\.([^.]+)$/.exec(subject);
   if (!match) return undefined;
+  const partition = Number(match[2]);
   const host = decodeToken(match[3]!);
-  return host === undefined ? undefined : { kind: match[1] as EventKind, partition: Number(match[2]), host };
+  if (partition >= PARTITIONS || host === undefined) return undefined;
+  return { kind: match[1] as EventKind, partition, host };
 }
 
 export function flowSubject(host: string, service: string): string {

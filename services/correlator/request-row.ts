@@ -27,7 +27,9 @@ export function requestRow(host: string, request: Request): FinishedRequest {
     trace_id: request.traceId,
     span_id: request.spanId,
     'flowtag.request.start': request.startNs,
-    'flowtag.request.duration': Number(request.endNs - request.startNs),
+    // A host whose clock was set back in between says so: no duration is less wrong than a negative one.
+    'flowtag.request.duration':
+      request.endNs < request.startNs ? null : Number(request.endNs - request.startNs),
     'http.response.status_code': request.status > 0 ? request.status : null,
     'error.type': request.status === -1 ? 'aborted' : null,
     'flowtag.request.flows': request.flows,
