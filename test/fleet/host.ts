@@ -2,53 +2,69 @@
 // clock, and writes the truth first. A line of JSON on stdin begins one, an empty line ends it (what is open ends, and
 // everything is acknowledged); each is answered by a line on stdout. kill -9 at any time is a kill -9 of its capture.
 import { appendFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { schemaOf } from '../../schemas/events.ts';
-import { type EventKind, eventSubject } from '../../schemas/subjects.ts';
-import { connectBus, type Publisher } from '../../services/runtime/bus.ts';
+import { REQUEST_START, schemaOf } from '../../schemas/events.ts';
+import { type EventKind, encodeToken, eventSubject } from '../../schemas/subjects.ts';
+import { Outbox } from '../../services/capture/outbox.ts';
+import { connectBus, type Outbound } from '../../services/runtime/bus.ts';
 import { nowNs } from '../../services/runtime/clock.ts';
 import { createLogger } from '../../services/runtime/log.ts';
 import { batchBytes, type Row } from '../unit/correlator/batches.ts';
 import { CALLERS, DRAIN_MS, Story } from './story.ts';
-import { handedOnLine, truthLine } from './truth.ts';
+import { handedOnLine, truthLine, truthPath } from './truth.ts';
+import { Unruly } from './unruly.ts';
 
 export interface HostOptions {
   readonly server: string;
   readonly host: string;
   /** How often capture was started since the host booted. */
   readonly run: number;
-  readonly truthPath: string;
+  /** Its truth, and the spool of its capture. */
+  readonly dir: string;
   /** Of the host's clock, ahead of ours. */
   readonly clockOffsetMs: number;
+  readonly spoolBytes: number;
+  /** What it publishes arrives twice and late. */
+  readonly unruly: boolean;
 }
 
 /** What it did until it was told to end. */
 export interface HostEnd {
   readonly flushed: boolean;
-  /** Rows dropped at a bound. */
-  readonly dropped: number;
+  /** Socket events dropped at a bound, as the ledger counts them. */
+  readonly countedLost: number;
   /** Messages sent more than once. */
   readonly resent: number;
 }
 
 const FLUSH_MS = 60_000;
+const QUEUE_BYTES = 64 << 20;
+const SEGMENTS = 4;
 const BOOT = 'boot-1';
 
 class SimulatedHost {
   private readonly options: HostOptions;
-  private readonly publisher: Publisher;
+  private readonly publish: (message: Outbound) => void;
+  private readonly outbox: Outbox;
   private readonly offsetNs: bigint;
   private readonly sinceNs: bigint;
   private readonly story: Story;
+  private readonly captured = { request_start: 0, request_end: 0, socket: 0 };
+  private readonly settle: () => void;
   private seq = 0;
 
-  constructor(options: HostOptions, publisher: Publisher) {
+  constructor(options: HostOptions, outbox: Outbox, sinceNs: bigint) {
     this.options = options;
-    this.publisher = publisher;
+    this.outbox = outbox;
     this.offsetNs = BigInt(options.clockOffsetMs) * 1_000_000n;
-    this.sinceNs = this.nowNs();
-    this.story = new Story(options.host, options.run, this.sinceNs);
+    this.sinceNs = sinceNs;
+    this.story = new Story(options.host, options.run, this.nowNs());
+    const deliver = (message: Outbound): void => outbox.publish(message);
+    const unruly = options.unruly ? new Unruly(options.host, deliver) : undefined;
+    this.publish = unruly ? (message) => unruly.publish(message) : deliver;
+    this.settle = () => unruly?.settle();
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -59,29 +75,35 @@ class SimulatedHost {
       if (waitMs > 0) await sleep(waitMs, undefined, { signal }).catch(() => undefined);
     }
     this.drain(true);
+    this.settle();
   }
 
   private drain(last: boolean): void {
-    const { truthPath } = this.options;
     const uptoNs = this.nowNs();
     const { uprobe, kprobe, truth } = this.story.next(uptoNs, last);
-    appendFileSync(truthPath, truthLine(truth));
-    if (uprobe.length > 0) this.publish('uprobe', uprobe, uptoNs);
-    this.publish('kprobe', kprobe, uptoNs);
-    appendFileSync(truthPath, handedOnLine());
+    const starts = uprobe.filter(({ type }) => type === REQUEST_START).length;
+    this.captured.request_start += starts;
+    this.captured.request_end += uprobe.length - starts;
+    this.captured.socket += kprobe.length;
+    const path = truthPath(this.options);
+    appendFileSync(path, truthLine(truth));
+    if (uprobe.length > 0) this.send('uprobe', uprobe, uptoNs);
+    this.send('kprobe', kprobe, uptoNs);
+    appendFileSync(path, handedOnLine());
   }
 
-  private publish(kind: EventKind, rows: readonly Row[], uptoNs: bigint): void {
-    const { sinceNs } = this;
+  private send(kind: EventKind, rows: readonly Row[], uptoNs: bigint): void {
+    const { sinceNs, captured } = this;
     const { host } = this.options;
     const seq = ++this.seq;
     const { processes } = this.story;
     const callers = kind === 'kprobe' ? CALLERS : [];
-    this.publisher.publish({
+    const ledger = { captured, dropped: this.outbox.undelivered };
+    this.publish({
       subject: eventSubject(kind, host),
       schema: schemaOf(kind),
-      data: batchBytes({ kind, host, boot: BOOT, seq, sinceNs, uptoNs, processes, callers }, rows),
-      messageId: `${host}.${BOOT}.${sinceNs}.${seq}`,
+      data: batchBytes({ kind, host, boot: BOOT, seq, sinceNs, uptoNs, processes, callers, ledger }, rows),
+      messageId: `${encodeToken(host)}.${BOOT}.${sinceNs}.${seq}`,
       rows: rows.length,
     });
   }
@@ -93,22 +115,36 @@ class SimulatedHost {
 
 const log = createLogger('host', 'warn');
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+answer({}); // ready
 for (;;) {
   const { value, done } = await lines.next();
   if (done) break;
   const options = JSON.parse(value) as HostOptions;
   const bus = await connectBus({ server: options.server, name: `simulated ${options.host}`, log });
-  const publisher = bus.publisher({});
+  const sinceNs = nowNs();
+  const outbox = await Outbox.open(bus, {
+    dir: join(options.dir, 'spool'),
+    spoolBytes: options.spoolBytes,
+    segmentBytes: options.spoolBytes / SEGMENTS,
+    queueBytes: QUEUE_BYTES,
+    sinceNs,
+    log,
+  });
   const stop = new AbortController();
-  const running = new SimulatedHost(options, publisher).run(stop.signal);
+  const running = new SimulatedHost(options, outbox, sinceNs).run(stop.signal);
   answer({});
   await lines.next();
   stop.abort();
   await running;
-  const flushed = await publisher.flush(FLUSH_MS);
-  const { droppedRows: dropped, resent } = publisher.stats;
+  const flushed = await outbox.flush(FLUSH_MS);
+  const { resent } = outbox.stats;
+  const countedLost = Object.entries(outbox.undelivered).reduce(
+    (sum, [name, rows]) => (name.endsWith('.kprobe') ? sum + rows : sum),
+    0,
+  );
+  outbox.close();
   await bus.close();
-  answer({ flushed, dropped, resent } satisfies HostEnd);
+  answer({ flushed, countedLost, resent } satisfies HostEnd);
 }
 
 function answer(value: object): void {

@@ -1,6 +1,7 @@
 // A process of the rig: dies with the test, is ended by its own pid, and keeps the end of what it said.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 
 const SAID_BYTES = 50_000;
@@ -38,8 +39,12 @@ export class Program {
   }
 
   /** Writes a line to its stdin and gives the next line of its stdout. */
-  async ask(line: string): Promise<string> {
+  ask(line: string): Promise<string> {
     this.child.stdin!.write(`${line}\n`);
+    return this.nextLine();
+  }
+
+  async nextLine(): Promise<string> {
     const { value, done } = await this.lines.next();
     if (done) throw new Error(`${this.name} ended ${this.ended}:\n${this.said}`);
     return value;
@@ -53,4 +58,10 @@ export class Program {
     }
     return this.ended!;
   }
+}
+
+/** Most memory that a program which still runs has had resident at once. */
+export function peakMiB({ pid }: Program): number {
+  const [, kib] = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))!;
+  return Math.round(Number(kib) / 1_024);
 }

@@ -1,7 +1,7 @@
 // A fleet on one machine, every part of it a process of its own as it runs in production: NATS, correlators, sinks, the
 // store behind its HTTP front, and hosts that publish as capture does. Whoever is killed is started again by the row
 // that killed it, as systemd would.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -31,9 +31,10 @@ export class Rig {
   private readonly simulators: Program[] = [];
   private started = 0;
 
-  /** Everything up, and the store ready for queries. */
-  static async open(): Promise<Rig> {
+  /** Everything up, the store ready for queries, and as many hosts ready to begin at once. */
+  static async open(hosts: number): Promise<Rig> {
     const rig = new Rig(await startNatsServer(), await freePort());
+    rig.idle.push(...(await Promise.all(Array.from({ length: hosts }, () => rig.simulator()))));
     for (const role of ['store', 'correlator', 'sink'] as const) rig.start(role);
     await rig.until('the tables of the store', async () => {
       await rig.sql('SELECT count() FROM flows FORMAT TabSeparated');
@@ -77,12 +78,10 @@ export class Rig {
     this.start(role);
   }
 
-  async startHost(
-    options: Pick<HostOptions, 'host' | 'clockOffsetMs'>,
-    server = this.nats.url,
-  ): Promise<Host> {
-    const truthPath = join(this.dir, `${encodeURIComponent(options.host)}.truth`);
-    return this.launch({ ...options, server, truthPath, run: 1 });
+  startHost(options: Omit<HostOptions, 'dir' | 'run'>): Promise<Host> {
+    const dir = join(this.dir, 'hosts', encodeURIComponent(options.host));
+    mkdirSync(dir, { recursive: true });
+    return this.launch({ ...options, dir, run: 1 });
   }
 
   /** kill -9 of the host's capture, and its successor after `awayMs`. */
@@ -119,14 +118,15 @@ export class Rig {
   }
 
   private async launch(options: HostOptions): Promise<Host> {
-    const program = this.idle.pop() ?? this.simulator();
+    const program = this.idle.pop() ?? (await this.simulator());
     await program.ask(JSON.stringify(options));
     return { options, program };
   }
 
-  private simulator(): Program {
+  private async simulator(): Promise<Program> {
     const program = new Program(`simulator-${this.simulators.length + 1}`, ['--import', 'tsx', SIMULATOR]);
     this.simulators.push(program);
+    await program.nextLine();
     return program;
   }
 

@@ -6,6 +6,15 @@ const FIVE_MINUTES_MS = 300_000;
 
 export const ROWS: readonly Row[] = [
   { name: 'calm', title: 'nothing', fault: async () => undefined },
+  {
+    name: 'capture',
+    title: 'kill -9 of the capture of two hosts',
+    touchesHosts: 2,
+    fault: async ({ rig, hosts }) => {
+      const killed = hosts.splice(-2);
+      hosts.push(...(await Promise.all(killed.map((host) => rig.killHost(host)))));
+    },
+  },
   { name: 'correlator', title: 'kill -9 of a correlator', fault: ({ rig }) => rig.kill('correlator') },
   { name: 'sink', title: 'kill -9 of the sink', fault: ({ rig }) => rig.kill('sink') },
   { name: 'store', title: 'kill -9 of the store', fault: ({ rig }) => rig.kill('store') },
@@ -31,6 +40,14 @@ export const ROWS: readonly Row[] = [
     },
   },
   {
+    name: 'capture-correlator',
+    title: 'kill -9 of the capture of a host and a correlator at once',
+    fault: async ({ rig, hosts }) => {
+      const [host] = await Promise.all([rig.killHost(hosts.pop()!), rig.kill('correlator')]);
+      hosts.push(host);
+    },
+  },
+  {
     name: 'nats-store',
     title: 'kill -9 of NATS and the store at once',
     fault: async ({ rig }) => {
@@ -39,8 +56,67 @@ export const ROWS: readonly Row[] = [
     },
   },
   {
+    name: 'nats-restart',
+    title: 'NATS restarted in order',
+    fault: async ({ rig }) => {
+      await rig.nats.restart();
+    },
+  },
+  {
+    name: 'cut',
+    title: 'one host cut off for 20 s: connections reset and refused',
+    touchesHosts: 1,
+    fault: async ({ link, awayMs }) => {
+      link.set('cut');
+      await sleep(awayMs);
+      link.set('up');
+    },
+  },
+  {
+    name: 'hole',
+    title: 'one host in a black hole for 20 s: connections open and silent',
+    touchesHosts: 1,
+    fault: async ({ link, awayMs }) => {
+      link.set('hole');
+      await sleep(awayMs);
+      link.set('up');
+    },
+  },
+  {
+    name: 'capture-cut',
+    title: 'kill -9 of the capture of a host that is cut off',
+    touchesHosts: 1,
+    fault: async ({ rig, hosts, link, awayMs }) => {
+      link.set('cut');
+      await sleep(awayMs / 2);
+      const again = rig.killHost(hosts.shift()!);
+      await sleep(awayMs / 2);
+      link.set('up');
+      hosts.unshift(await again);
+    },
+  },
+  {
+    name: 'spool-full',
+    title: 'one host cut off for longer than its spool holds',
+    touchesHosts: 1,
+    overflows: true,
+    fault: async ({ link, awayMs }) => {
+      link.set('cut');
+      await sleep(awayMs);
+      link.set('up');
+    },
+  },
+  {
+    name: 'unruly',
+    title: 'a fifth of all messages twice, a tenth of the socket events late by up to 256 messages',
+    touchesHosts: 1,
+    unruly: true,
+    fault: async () => undefined,
+  },
+  {
     name: 'clocks',
     title: 'the clock of one host 5 minutes ahead, of another 5 minutes behind',
+    touchesHosts: 2,
     fault: async () => undefined,
     clockOffsetMs: (n) => [FIVE_MINUTES_MS, -FIVE_MINUTES_MS][n] ?? 0,
   },

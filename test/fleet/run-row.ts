@@ -1,13 +1,15 @@
 // One row of the fault table: load from all hosts, the fault in the middle of it, quiet, and the audit.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Audit, audit, type StoredRow, total } from './audit.ts';
+import { type Link, openLink } from '../support/link.ts';
+import { type Audit, audit, total } from './audit.ts';
 import type { Host, Rig } from './rig.ts';
-import { countsSql, readTruth, storedRowsSql } from './truth.ts';
+import { countsSql, readTruth, storedRowsSql, type Told, truthPath } from './truth.ts';
 
 export interface Scene {
   readonly rig: Rig;
-  /** In the order of their names; a fault that starts one again puts it back. */
   readonly hosts: Host[];
+  /** Between the first host and the bus. */
+  readonly link: Link;
   /** Of faults that take a while. */
   readonly awayMs: number;
 }
@@ -17,8 +19,14 @@ export interface Row {
   /** What happens, as the page says it. */
   readonly title: string;
   readonly fault: (scene: Scene) => Promise<void>;
+  /** Hosts that the fault needs when it touches hosts alone: rows of other hosts may run beside it. */
+  readonly touchesHosts?: number;
   /** Of host number `n`, counted from 0. */
   readonly clockOffsetMs?: (n: number) => number;
+  /** What hosts publish arrives twice and late: requests may say fewer flows than they caused. */
+  readonly unruly?: boolean;
+  /** The first host's spool is so small that it overflows: what is lost is counted. */
+  readonly overflows?: boolean;
 }
 
 export interface Plan {
@@ -29,13 +37,29 @@ export interface Plan {
 
 export interface Outcome extends Audit {
   readonly name: string;
+  readonly title: string;
   readonly flows: number;
   readonly flowsPerSecond: number;
   /** The longest time in which nothing new of some host was stored, while it was under load. */
   readonly longestGapMs: number;
-  /** Dropped by hosts at a bound, and counted. */
+  /** Socket events that hosts dropped at a bound, and counted. */
   readonly countedLost: number;
   readonly resent: number;
+}
+
+/** In words, what of an outcome must not be; empty when the row holds. */
+export function breaches({ unruly, overflows }: Row, outcome: Outcome): string[] {
+  const { lostFlows, lostRequests, duplicated, wrong, incomplete, countedLost } = outcome;
+  const must: [string, number, number][] = [
+    ['flows lost, against those counted', lostFlows, countedLost],
+    ['duplicated', duplicated, 0],
+    ['wrong', wrong, 0],
+  ];
+  if (!overflows) must.push(['counted as lost', countedLost, 0], ['requests lost', lostRequests, 0]);
+  if (!overflows && !unruly) must.push(['incomplete', incomplete, 0]);
+  return must
+    .filter(([, is, should]) => is !== should)
+    .map(([what, is, should]) => `${what}: ${is}, not ${should}`);
 }
 
 const POLL_MS = 250;
@@ -44,48 +68,69 @@ const QUIET_MS = 3_000;
 const PATIENCE_MS = 30_000;
 /** A name that needs encoding on the bus. */
 const ODD_NAME = 'nöde b.example';
+export const SPOOL_BYTES = 256 << 20;
+const SMALL_SPOOL_BYTES = 128 << 10;
 
 export async function runRow(rig: Rig, row: Row, plan: Plan): Promise<Outcome> {
   const prefix = `${row.name}.`;
+  const link = await openLink(rig.nats.port);
   const start = (_: unknown, n: number): Promise<Host> =>
-    rig.startHost({ host: `${prefix}${n === 0 ? ODD_NAME : n}`, clockOffsetMs: row.clockOffsetMs?.(n) ?? 0 });
-  const hosts = await Promise.all(Array.from({ length: plan.hosts }, start));
+    rig.startHost({
+      server: n === 0 ? `nats://127.0.0.1:${link.port}` : rig.nats.url,
+      host: `${prefix}${n === 0 ? ODD_NAME : n}`,
+      clockOffsetMs: row.clockOffsetMs?.(n) ?? 0,
+      spoolBytes: n === 0 && row.overflows ? SMALL_SPOOL_BYTES : SPOOL_BYTES,
+      unruly: row.unruly ?? false,
+    });
   const startMs = performance.now();
+  const hosts = await Promise.all(Array.from({ length: plan.hosts }, start));
   const gaps = watchGaps(rig, prefix);
-  const scene = { rig, hosts, awayMs: plan.awayMs };
+  const scene = { rig, hosts, link, awayMs: plan.awayMs };
   await sleep(plan.loadMs / 3);
   await row.fault(scene);
   await sleep(Math.max(plan.loadMs / 5, startMs + plan.loadMs - performance.now()));
   const loadMs = performance.now() - startMs;
   const longestGapMs = await gaps.stop();
   const ends = await Promise.all(hosts.map((host) => rig.endHost(host)));
-  if (!ends.every(({ flushed }) => flushed)) throw new Error('a host could not publish all that it had');
-  const truths = new Map(hosts.map(({ options }) => [options.host, readTruth(options.truthPath)]));
-  const expected = [...truths.values()].reduce((sum, { certain }) => sum + certain.size, 0);
-  await quiet(rig, prefix, expected);
-  const audits: Audit[] = [];
-  for (const [host, truth] of truths) audits.push(audit(host, truth, await stored(rig, host)));
-  const flows = [...truths.values()].reduce((sum, { certain }) => sum + flowsOf(certain.keys()), 0);
+  link.close();
+  if (!ends.every(({ flushed }) => flushed))
+    throw new Error(`a host could not publish all that it had: ${JSON.stringify(ends)}`);
+  const audited = await auditHosts(rig, prefix, hosts);
   return {
     name: row.name,
-    ...total(audits),
-    flows,
-    flowsPerSecond: Math.round((1_000 * flows) / loadMs),
+    title: row.title,
+    ...audited,
+    flowsPerSecond: Math.round((1_000 * audited.flows) / loadMs),
     longestGapMs,
-    countedLost: ends.reduce((sum, { dropped }) => sum + dropped, 0),
+    countedLost: ends.reduce((sum, one) => sum + one.countedLost, 0),
     resent: ends.reduce((sum, { resent }) => sum + resent, 0),
   };
 }
 
-async function stored(rig: Rig, host: string): Promise<StoredRow[]> {
-  const rows: StoredRow[] = [];
+/** Once nothing more is stored of them. `prefix`: of their names. */
+export async function auditHosts(
+  rig: Rig,
+  prefix: string,
+  hosts: readonly Host[],
+): Promise<Audit & { readonly flows: number }> {
+  const truths = new Map(hosts.map(({ options }) => [options.host, readTruth(truthPath(options))]));
+  const expected = [...truths.values()].reduce((sum, { certain }) => sum + certain.size, 0);
+  await quiet(rig, prefix, expected);
+  const audits: Audit[] = [];
+  for (const [host, truth] of truths) audits.push(audit(host, truth, await stored(rig, host)));
+  const flows = [...truths.values()].reduce((sum, { certain }) => sum + flowCount(certain.keys()), 0);
+  return { ...total(audits), flows };
+}
+
+async function stored(rig: Rig, host: string): Promise<Told[]> {
+  const rows: Told[] = [];
   for (const table of ['flows', 'requests'] as const)
-    for (const [id, facts] of await rig.sql(storedRowsSql(table, host)))
-      rows.push({ table, id: id!, facts: facts! });
+    for (const [id, facts, joined] of await rig.sql(storedRowsSql(table, host)))
+      rows.push({ table, id: id!, facts: facts!, joined: joined! });
   return rows;
 }
 
-function flowsOf(keys: Iterable<string>): number {
+function flowCount(keys: Iterable<string>): number {
   let flows = 0;
   for (const key of keys) if (key.startsWith('flows ')) flows++;
   return flows;

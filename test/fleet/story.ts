@@ -1,13 +1,6 @@
 // What one simulated host does, drain by drain, and what must be stored of it: both follow from the same plan, so the
 // truth owes nothing to the code that joins, publishes or stores. Pure.
-import {
-  REQUEST_END,
-  REQUEST_START,
-  SOCKET_CLOSE,
-  SOCKET_CONNECT,
-  SOCKET_USE,
-  VIA,
-} from '../../schemas/events.ts';
+import { REQUEST_END, REQUEST_START, SOCKET_CONNECT, SOCKET_USE, VIA } from '../../schemas/events.ts';
 import type { Row } from '../unit/correlator/batches.ts';
 import type { Truth } from './truth.ts';
 
@@ -91,7 +84,6 @@ export class Story {
       while (request.done < due) this.socket(request, SOCKETS[request.done++], nowNs, kprobe, truth);
     }
     this.socket(undefined, undefined, nowNs, kprobe, truth);
-    kprobe.push({ type: SOCKET_CLOSE, eventId: 2 ** 50 + this.firstId + drain, timeNs: nowNs });
     this.live = this.live.filter((request) => !ending.includes(request));
     for (const request of ending) truth.push(this.finished(request, nowNs));
     const uprobe = [
@@ -148,8 +140,8 @@ export class Story {
         startNs,
         nowNs - startNs,
         200 + (id % 3),
-        SOCKETS.length,
       ].join(' '),
+      joined: String(SOCKETS.length),
     };
   }
 
@@ -196,16 +188,18 @@ export class Story {
         5_000 + process,
         goid,
         request ? hex(id) : hex(0),
-        request ? pathOf(id) : '-',
-        request ? traceOf(id) : '0'.repeat(32),
-        request?.startNs ?? 0,
         localPort,
         connectionId,
         socket?.connection ?? 'new',
+        CALLER.name,
+      ].join(' '),
+      joined: [
+        request ? pathOf(id) : '-',
+        request ? traceOf(id) : '0'.repeat(32),
+        request?.startNs ?? 0,
         socket?.verdict ?? 'none',
         socket ? socket.depth : 65_535,
         socket ? '-' : 'no_request',
-        CALLER.name,
       ].join(' '),
     });
   }
