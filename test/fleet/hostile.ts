@@ -74,21 +74,19 @@ export function hostileBreaches(outcome: HostileOutcome): string[] {
 }
 
 export async function runHostile({ messages, seed }: HostilePlan): Promise<HostileOutcome> {
-  const rig = await Rig.open(HOSTS);
+  const rig = await Rig.open({ hosts: HOSTS });
   const bus = await connectBus({
-    server: rig.nats.url,
+    server: rig.url,
     name: 'hostile',
     log: createLogger('test', 'silent'),
   });
-  const observers = (['compact', 'wide', 'json'] as const).map(
-    (format) => new Observer(rig.nats.url, format),
-  );
+  const observers = (['compact', 'wide', 'json'] as const).map((format) => new Observer(rig.url, format));
   try {
     const counters = watchCounters(bus);
     const hosts = await Promise.all(
       Array.from({ length: HOSTS }, (_, n) =>
         rig.startHost({
-          server: rig.nats.url,
+          server: rig.url,
           host: `honest.${n}`,
           clockOffsetMs: 0,
           spoolBytes: SPOOL_BYTES,

@@ -39,7 +39,7 @@ async function main(argv: readonly string[]): Promise<number> {
   const rows: Outcome[] = [];
   const problems: string[] = [];
   for (const row of ROWS.filter(({ name }) => isAsked(name))) {
-    const rig = await Rig.open(plan.hosts);
+    const rig = await Rig.open({ hosts: plan.hosts, cluster: row.cluster ?? false });
     try {
       const outcome = await runRow(rig, row, plan);
       rows.push(outcome);

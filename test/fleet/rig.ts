@@ -5,6 +5,9 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { connectBus } from '../../services/runtime/bus.ts';
+import { createLogger } from '../../services/runtime/log.ts';
+import { startNatsCluster } from '../support/nats-cluster.ts';
 import { freePort, type NatsServer, startNatsServer } from '../support/nats-server.ts';
 import type { HostEnd, HostOptions } from './host.ts';
 import { Program } from './program.ts';
@@ -22,20 +25,33 @@ export interface Host {
   readonly program: Program;
 }
 
+export interface RigOptions {
+  /** Ready to begin at once. */
+  readonly hosts: number;
+  /** Three NATS servers that keep every stream three times, instead of one. */
+  readonly cluster?: boolean;
+}
+
+/** More than one, so that there is somebody to take over. */
+const INSTANCES = { store: 1, correlator: 2, sink: 2 } as const;
+
 export class Rig {
   readonly dir = mkdtempSync(join(tmpdir(), 'flowtag-fleet-'));
-  readonly nats: NatsServer;
+  /** By name; the only one, or three. */
+  private readonly servers: ReadonlyMap<string, NatsServer>;
   private readonly storePort: number;
   private readonly running = new Map<Role, Program[]>();
   private readonly idle: Program[] = [];
   private readonly simulators: Program[] = [];
   private started = 0;
 
-  /** Everything up, the store ready for queries, and as many hosts ready to begin at once. */
-  static async open(hosts: number): Promise<Rig> {
-    const rig = new Rig(await startNatsServer(), await freePort());
+  /** Everything up, and the store ready for queries. */
+  static async open({ hosts, cluster = false }: RigOptions): Promise<Rig> {
+    const servers = cluster ? (await startNatsCluster()).servers : new Map([['n0', await startNatsServer()]]);
+    const rig = new Rig(servers, await freePort());
+    for (const role of ['store', 'correlator', 'sink'] as const)
+      for (let n = 0; n < INSTANCES[role]; n++) rig.start(role);
     rig.idle.push(...(await Promise.all(Array.from({ length: hosts }, () => rig.simulator()))));
-    for (const role of ['store', 'correlator', 'sink'] as const) rig.start(role);
     await rig.until('the tables of the store', async () => {
       await rig.sql('SELECT count() FROM flows FORMAT TabSeparated');
       await rig.sql('SELECT count() FROM requests FORMAT TabSeparated');
@@ -44,10 +60,31 @@ export class Rig {
     return rig;
   }
 
-  private constructor(nats: NatsServer, storePort: number) {
-    this.nats = nats;
+  private constructor(servers: ReadonlyMap<string, NatsServer>, storePort: number) {
+    this.servers = servers;
     this.storePort = storePort;
     writeFileSync(this.passwordFile, PASSWORD);
+  }
+
+  /** The only server, or one of them. */
+  get nats(): NatsServer {
+    return this.servers.values().next().value!;
+  }
+
+  get url(): string {
+    return [...this.servers.values()].map(({ url }) => url).join(',');
+  }
+
+  /** The server of the cluster through which all writes to the stream go. */
+  async leaderOf(stream: string): Promise<NatsServer> {
+    const bus = await connectBus({ server: this.url, name: 'rig', log: createLogger('rig', 'silent') });
+    try {
+      const { data } = await bus.request(`$JS.API.STREAM.INFO.${stream}`, '', new Uint8Array(), READY_MS);
+      const { cluster } = JSON.parse(Buffer.from(data).toString());
+      return this.servers.get(cluster.leader)!;
+    } finally {
+      await bus.close();
+    }
   }
 
   start(role: Role): Program {
@@ -55,8 +92,8 @@ export class Rig {
     const own = ['--host', `${role}-${n}`, '--data-dir', join(this.dir, role)];
     const more = {
       store: ['--listen', `127.0.0.1:${this.storePort}`, '--password-file', this.passwordFile],
-      correlator: ['--server', this.nats.url],
-      sink: ['--server', this.nats.url, '--store', this.storeUrl, '--user', 'flowtag'].concat(
+      correlator: ['--server', this.url, '--replicas', String(this.servers.size)],
+      sink: ['--server', this.url, '--store', this.storeUrl, '--user', 'flowtag'].concat(
         '--password-file',
         this.passwordFile,
       ),
@@ -113,7 +150,8 @@ export class Rig {
   async close(): Promise<void> {
     const all = [...this.running.values(), this.simulators].flat();
     await Promise.all(all.map((program) => program.end('SIGKILL')));
-    await this.nats.stop();
+    await Promise.all([...this.servers.values()].map((server) => server.kill9()));
+    await Promise.all([...this.servers.values()].map((server) => server.stop()));
     rmSync(this.dir, { recursive: true, force: true });
   }
 

@@ -1,5 +1,6 @@
 // The fault table.
 import { setTimeout as sleep } from 'node:timers/promises';
+import { EVENT_STREAM } from '../../schemas/subjects.ts';
 import type { Row } from './run-row.ts';
 
 const FIVE_MINUTES_MS = 300_000;
@@ -16,7 +17,7 @@ export const ROWS: readonly Row[] = [
     },
   },
   { name: 'correlator', title: 'kill -9 of a correlator', fault: ({ rig }) => rig.kill('correlator') },
-  { name: 'sink', title: 'kill -9 of the sink', fault: ({ rig }) => rig.kill('sink') },
+  { name: 'sink', title: 'kill -9 of the sink that writes', fault: ({ rig }) => rig.kill('sink') },
   { name: 'store', title: 'kill -9 of the store', fault: ({ rig }) => rig.kill('store') },
   {
     name: 'store-away',
@@ -34,7 +35,7 @@ export const ROWS: readonly Row[] = [
   },
   {
     name: 'correlator-sink',
-    title: 'kill -9 of a correlator and the sink at once',
+    title: 'kill -9 of a correlator and the sink that writes at once',
     fault: async ({ rig }) => {
       await Promise.all([rig.kill('correlator'), rig.kill('sink')]);
     },
@@ -53,6 +54,34 @@ export const ROWS: readonly Row[] = [
     fault: async ({ rig }) => {
       await Promise.all([rig.nats.kill9(), rig.kill('store')]);
       await rig.nats.restart();
+    },
+  },
+  {
+    name: 'nats-leader',
+    title: 'kill -9 of the NATS server that leads the stream of events, one of three',
+    cluster: true,
+    fault: async ({ rig, awayMs }) => {
+      const leader = await rig.leaderOf(EVENT_STREAM);
+      await leader.kill9();
+      await sleep(awayMs);
+      await leader.restart();
+    },
+  },
+  {
+    name: 'scale',
+    title: 'correlators scaled from 2 to 4 to 1',
+    fault: async ({ rig, awayMs }) => {
+      rig.start('correlator');
+      rig.start('correlator');
+      await sleep(awayMs);
+      await Promise.all(
+        rig
+          .of('correlator')
+          .slice(1)
+          .map((one) => one.end('SIGTERM')),
+      );
+      await sleep(awayMs);
+      rig.start('correlator');
     },
   },
   {

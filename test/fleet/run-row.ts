@@ -23,6 +23,8 @@ export interface Row {
   readonly touchesHosts?: number;
   /** Of host number `n`, counted from 0. */
   readonly clockOffsetMs?: (n: number) => number;
+  /** Needs a cluster of NATS servers. */
+  readonly cluster?: boolean;
   /** What hosts publish arrives twice and late: requests may say fewer flows than they caused. */
   readonly unruly?: boolean;
   /** The first host's spool is so small that it overflows: what is lost is counted. */
@@ -76,7 +78,7 @@ export async function runRow(rig: Rig, row: Row, plan: Plan): Promise<Outcome> {
   const link = await openLink(rig.nats.port);
   const start = (_: unknown, n: number): Promise<Host> =>
     rig.startHost({
-      server: n === 0 ? `nats://127.0.0.1:${link.port}` : rig.nats.url,
+      server: n === 0 ? `nats://127.0.0.1:${link.port}` : rig.url,
       host: `${prefix}${n === 0 ? ODD_NAME : n}`,
       clockOffsetMs: row.clockOffsetMs?.(n) ?? 0,
       spoolBytes: n === 0 && row.overflows ? SMALL_SPOOL_BYTES : SPOOL_BYTES,
