@@ -10,6 +10,7 @@ import type { JoinLimits } from './join.ts';
 import { type Partition, type PartitionOptions, takeOver } from './partition.ts';
 import { type Counters, cumulative, sumOf } from './partition-counters.ts';
 import { keepWithin } from './request-budget.ts';
+import { Strays } from './strays.ts';
 
 export interface PartitionsOptions {
   readonly bus: Bus;
@@ -30,6 +31,8 @@ interface Slot {
 }
 
 const QUEUE_BYTES = 64 << 20;
+/** Whose owner looks after messages of no partition, too. */
+const FIRST = 0;
 const RETRY_MS = 1_000;
 
 export class Partitions {
@@ -38,6 +41,7 @@ export class Partitions {
   private readonly options: PartitionsOptions;
   private readonly publisher: Publisher;
   private readonly shared: PartitionOptions;
+  private readonly strays: Strays;
   private readonly slots = new Map<number, Slot>();
   /** Of partitions that were given up. */
   private past: Counters = {};
@@ -58,6 +62,7 @@ export class Partitions {
       queueBytes: QUEUE_BYTES,
       onDrop: ({ subject, reason }) => this.onDrop(subject, reason),
     });
+    this.strays = new Strays({ bus, log, positions, publisher: this.publisher });
     this.shared = {
       bus,
       log,
@@ -83,7 +88,7 @@ export class Partitions {
   get counters(): Record<string, number> {
     const { ackedRows, queued, resent } = this.publisher.stats;
     return {
-      ...sumOf([this.past, ...this.open.map(({ counters }) => counters)]),
+      ...sumOf([this.past, this.strays.counters, ...this.open.map(({ counters }) => counters)]),
       partitions: this.slots.size,
       partitions_fenced: this.fenced,
       dead_letters_dropped: this.deadLettersDropped,
@@ -138,8 +143,12 @@ export class Partitions {
       const open = await this.tryToTakeOver(partition, signal);
       if (open === undefined) break;
       slot.open = open;
+      const ended = new AbortController();
+      const strays = partition === FIRST && this.strays.run(AbortSignal.any([signal, ended.signal]));
       const isFenced = await Promise.race([open.fenced.then(() => true), aborted(signal).then(() => false)]);
       if (slot.lost || isFenced) open.abandon();
+      ended.abort();
+      await strays;
       await open.close();
       slot.open = undefined;
       this.past = sumOf([this.past, cumulative(open.counters)]);

@@ -94,3 +94,41 @@ export async function createStream(request: Request, config: { readonly name: st
 export function readStream(request: Request, stream: string): Promise<StreamInfo> {
   return callJetStream(request, `$JS.API.STREAM.INFO.${stream}`, undefined, streamInfo);
 }
+
+const subjectsInfo = z.object({
+  state: z.object({ subjects: z.record(z.string(), z.number()).default({}) }),
+});
+
+/** Those that have messages in the stream, below a pattern. */
+export async function readSubjects(request: Request, stream: string, pattern: string): Promise<string[]> {
+  const body = { subjects_filter: pattern };
+  const { state } = await callJetStream(request, `$JS.API.STREAM.INFO.${stream}`, body, subjectsInfo);
+  return Object.keys(state.subjects);
+}
+
+const storedMessage = z.object({
+  message: z.object({
+    subject: z.string(),
+    seq: z.number(),
+    data: z.base64().default(''),
+    hdrs: z.base64().default(''),
+  }),
+});
+
+/** The first message of the subject from `seq` on, its headers as they are on the wire; undefined when there is none. */
+export async function readMessage(
+  request: Request,
+  stream: string,
+  subject: string,
+  seq: number,
+): Promise<{ subject: string; seq: number; data: Uint8Array; headers: string } | undefined> {
+  const api = `$JS.API.STREAM.MSG.GET.${stream}`;
+  try {
+    const { message } = await callJetStream(request, api, { seq, next_by_subj: subject }, storedMessage);
+    const [data, headers] = [message.data, message.hdrs].map((text) => Buffer.from(text, 'base64'));
+    return { subject: message.subject, seq: message.seq, data: data!, headers: headers!.toString() };
+  } catch (error) {
+    if (error instanceof JetStreamError && error.number === JS_ERROR.messageNotFound) return undefined;
+    throw error;
+  }
+}

@@ -18,6 +18,23 @@ export function toBusMessage(message: Msg, seq: number): BusMessage {
   return { subject: message.subject, schema: header(SCHEMA_HEADER) ?? '', data: message.data, seq, header };
 }
 
+/** Of a message that was asked of its stream; `headers` as they are on the wire: a line each. */
+export function fromStored(message: {
+  readonly subject: string;
+  readonly seq: number;
+  readonly data: Uint8Array;
+  readonly headers: string;
+}): BusMessage {
+  const { subject, seq, data, headers } = message;
+  const lines = headers.split('\r\n');
+  const header = (name: string): string | undefined =>
+    lines
+      .find((line) => line.startsWith(`${name}:`))
+      ?.slice(name.length + 1)
+      .trim() || undefined;
+  return { subject, schema: header(SCHEMA_HEADER) ?? '', data, seq, header };
+}
+
 export function toHeaders(schema: string, more: Readonly<Record<string, string>> = {}): MsgHdrs {
   const headers = newHeaders();
   if (schema !== '') headers.set(SCHEMA_HEADER, schema);

@@ -3,9 +3,9 @@
 import type { Msg } from 'nats';
 import type { BusAccess } from './bus-access.ts';
 import { type Connection, openConnection } from './bus-connection.ts';
-import { type Request, readStream } from './bus-jetstream.ts';
+import { type Request, readMessage, readStream, readSubjects } from './bus-jetstream.ts';
 import { type LeaseOptions, type Leases, openLeases } from './bus-leases.ts';
-import { type BusMessage, toBusMessage, toHeaders } from './bus-message.ts';
+import { type BusMessage, fromStored, toBusMessage, toHeaders } from './bus-message.ts';
 import { openPositions, type Positions } from './bus-positions.ts';
 import { createPublisher, type Publisher, type PublisherOptions } from './bus-publisher.ts';
 import { createReader, type Reader, type ReaderOptions } from './bus-reader.ts';
@@ -28,6 +28,10 @@ export interface Bus {
   /** What instances of a role share out among each other, each to one at a time. To be closed before the bus. */
   leases(options: LeaseOptions): Leases;
   streamState(stream: string): Promise<{ firstSeq: number; lastSeq: number; created: string }>;
+  /** Those below a pattern that have messages in the stream. */
+  streamSubjects(stream: string, pattern: string): Promise<string[]>;
+  /** The first message of the subject from `seq` on; undefined when there is none. For a few: bulk is a reader's. */
+  streamMessage(stream: string, subject: string, seq: number): Promise<BusMessage | undefined>;
   /** Fire and forget, not even kept while the server is away: heartbeats only. */
   publish(subject: string, schema: string, data: Uint8Array): void;
   /** Live messages, those sent while the connection is away are missed. */
@@ -112,6 +116,15 @@ class NatsBus implements Bus {
   async streamState(stream: string): Promise<{ firstSeq: number; lastSeq: number; created: string }> {
     const { created, state } = await readStream(requestOn(this.main), stream);
     return { firstSeq: state.first_seq, lastSeq: state.last_seq, created };
+  }
+
+  streamSubjects(stream: string, pattern: string): Promise<string[]> {
+    return readSubjects(requestOn(this.main), stream, pattern);
+  }
+
+  async streamMessage(stream: string, subject: string, seq: number): Promise<BusMessage | undefined> {
+    const found = await readMessage(requestOn(this.main), stream, subject, seq);
+    return found && fromStored(found);
   }
 
   publish(subject: string, schema: string, data: Uint8Array): void {

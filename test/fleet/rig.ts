@@ -15,6 +15,8 @@ import { Program } from './program.ts';
 const FLOWTAG = resolve('bin/flowtag.js');
 const SIMULATOR = join(import.meta.dirname, 'host.ts');
 const PASSWORD = 'of a test';
+/** What a sink logs when its turn comes. */
+const WRITES = 'reading the stream of flows';
 const READY_MS = 60_000;
 
 export type Role = 'correlator' | 'sink' | 'store';
@@ -108,9 +110,10 @@ export class Rig {
     return (this.running.get(role) ?? []).filter(({ ended }) => ended === undefined);
   }
 
-  /** kill -9 of the oldest, and its successor after `awayMs`. */
+  /** kill -9 of one that works (of several sinks one writes, and says so), and its successor after `awayMs`. */
   async kill(role: Role, awayMs = 1_000): Promise<void> {
-    await this.of(role)[0]!.end('SIGKILL');
+    const works = ({ log }: Program): boolean => role !== 'sink' || log.includes(WRITES);
+    await this.of(role).find(works)!.end('SIGKILL');
     await sleep(awayMs);
     this.start(role);
   }
