@@ -74,6 +74,7 @@ const WORK: Readonly<Record<BusRole, (token: string) => Permissions>> = {
     publish: [
       ...reading(EVENT_STREAM, 'flowtag.ev.*.*.*'),
       `$JS.API.CONSUMER.INFO.${EVENT_STREAM}.*`,
+      `$JS.API.STREAM.MSG.GET.${EVENT_STREAM}`,
       info(FLOW_STREAM),
       info(DEAD_LETTER_STREAM),
       info(streamOf(SINK_BUCKET)),

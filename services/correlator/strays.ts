@@ -17,7 +17,7 @@ export interface StraysOptions {
   readonly publisher: Pick<Publisher, 'publish' | 'flush'>;
 }
 
-const KEY = 'strays';
+const KEY = 'p.strays';
 const DETAIL = 'its subject belongs to no partition';
 const LOOK_MS = 5_000;
 const FLUSH_MS = 5_000;

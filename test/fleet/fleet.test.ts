@@ -19,18 +19,18 @@ const SERVICE_ROWS = [
 ];
 const HOSTILE = { messages: 50_000, seed: 20_261_127 };
 
-let rig: Rig;
-beforeAll(async () => {
-  rig = await Rig.open({ hosts: PLAN.hosts });
-}, PATIENCE_MS);
-afterAll(() => rig?.close());
-
 function expectNothingWrong(on: Rig, row: Row, outcome: Outcome): void {
   expect(breaches(row, outcome), `${JSON.stringify(outcome, undefined, 1)}\n${on.logs()}`).toEqual([]);
   expect(outcome.flows).toBeGreaterThan(0);
 }
 
 describe('every flow is stored once and right', () => {
+  let rig: Rig;
+  beforeAll(async () => {
+    rig = await Rig.open({ hosts: PLAN.hosts });
+  }, PATIENCE_MS);
+  afterAll(() => rig?.close());
+
   test('faults of hosts and their links, side by side', { timeout: PATIENCE_MS }, async () => {
     const rows = ROWS.filter(({ touchesHosts }) => touchesHosts !== undefined);
     const run = (row: Row): Promise<Outcome> => runRow(rig, row, { ...PLAN, hosts: row.touchesHosts! });

@@ -3,7 +3,15 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { unpack } from '../../schemas/codec.ts';
 import { status } from '../../schemas/status.ts';
-import { DEAD_LETTER_STREAM, EVENT_STREAM, FLOW_STREAM, STATUS_SUBJECTS } from '../../schemas/subjects.ts';
+import {
+  CHECKPOINT_BUCKET,
+  DEAD_LETTER_STREAM,
+  EVENT_STREAM,
+  FLOW_STREAM,
+  LEASE_BUCKET,
+  SINK_BUCKET,
+  STATUS_SUBJECTS,
+} from '../../schemas/subjects.ts';
 import { type Bus, connectBus } from '../../services/runtime/bus.ts';
 import { BusError } from '../../services/runtime/errors.ts';
 import { createLogger } from '../../services/runtime/log.ts';
@@ -16,7 +24,7 @@ import {
 } from '../support/hostile-messages.ts';
 import { Observer } from './observer.ts';
 import { peakMiB } from './program.ts';
-import { Rig } from './rig.ts';
+import { type Host, Rig } from './rig.ts';
 import { auditHosts, SPOOL_BYTES } from './run-row.ts';
 
 export interface HostilePlan {
@@ -41,6 +49,8 @@ export interface HostileOutcome {
   readonly lost: number;
   readonly duplicated: number;
   readonly wrong: number;
+  /** Positions, checkpoints and leases that were garbage when successors looked for them. */
+  readonly positions: number;
   /** Services that did not live to the end. */
   readonly ended: number;
   readonly correlatorMiB: number;
@@ -60,6 +70,8 @@ const ROUND = 500;
 const MOST_AHEAD = 20_000;
 const SETTLE_MS = 120_000;
 const MOST_MIB = 768;
+/** Of load after the positions were spoiled. */
+const SUCCESSOR_MS = 5_000;
 
 export function hostileBreaches(outcome: HostileOutcome): string[] {
   const { unaccounted, badTaken, lost, duplicated, wrong, ended, unsafeCharacters } = outcome;
@@ -83,22 +95,20 @@ export async function runHostile({ messages, seed }: HostilePlan): Promise<Hosti
   const observers = (['compact', 'wide', 'json'] as const).map((format) => new Observer(rig.url, format));
   try {
     const counters = watchCounters(bus);
-    const hosts = await Promise.all(
-      Array.from({ length: HOSTS }, (_, n) =>
-        rig.startHost({
-          server: rig.url,
-          host: `honest.${n}`,
-          clockOffsetMs: 0,
-          spoolBytes: SPOOL_BYTES,
-          unruly: false,
-        }),
-      ),
-    );
+    const hosts = await Promise.all(Array.from({ length: HOSTS }, (_, n) => honestHost(rig, n)));
     const sent = await send(bus, counters, { messages, seed });
-    const services = [...rig.of('correlator'), ...rig.of('sink'), ...rig.of('store')];
     await Promise.all(hosts.map((host) => rig.endHost(host)));
-    const audit = await auditHosts(rig, 'honest.', hosts);
     const balance = await settle(bus, counters);
+    const services = {
+      ended: rig.missing(),
+      correlatorMiB: Math.max(...rig.of('correlator').map(peakMiB)),
+      sinkMiB: Math.max(...rig.of('sink').map(peakMiB)),
+    };
+    const positions = await spoilPositions(rig, bus, new Random(seed));
+    const successor = await honestHost(rig, HOSTS);
+    await sleep(SUCCESSOR_MS);
+    await rig.endHost(successor);
+    const audit = await auditHosts(rig, 'honest.', [...hosts, successor]);
     return {
       seed,
       sent: messages,
@@ -111,9 +121,8 @@ export async function runHostile({ messages, seed }: HostilePlan): Promise<Hosti
       lost: audit.lostFlows + audit.lostRequests,
       duplicated: audit.duplicated,
       wrong: audit.wrong + audit.incomplete,
-      ended: services.filter(({ ended }) => ended !== undefined).length,
-      correlatorMiB: Math.max(...rig.of('correlator').map(peakMiB)),
-      sinkMiB: Math.max(...rig.of('sink').map(peakMiB)),
+      ...services,
+      positions,
       unsafeCharacters: observers.reduce((sum, { unsafe }) => sum + unsafe, 0),
       linesPrinted: Math.min(...observers.map(({ lines }) => lines)),
     };
@@ -122,6 +131,26 @@ export async function runHostile({ messages, seed }: HostilePlan): Promise<Hosti
     await bus.close();
     await rig.close();
   }
+}
+
+function honestHost(rig: Rig, n: number): Promise<Host> {
+  const host = { host: `honest.${n}`, clockOffsetMs: 0, spoolBytes: SPOOL_BYTES, unruly: false };
+  return rig.startHost({ server: rig.url, ...host });
+}
+
+/** kill -9 of every correlator and sink; what they had written for their successors is garbage when these start. */
+async function spoilPositions(rig: Rig, bus: Bus, random: Random): Promise<number> {
+  const roles = ['correlator', 'sink'] as const;
+  const killed = roles.flatMap((role) => rig.of(role).map((program) => ({ role, program })));
+  await Promise.all(killed.map(({ program }) => program.end('SIGKILL')));
+  let spoiled = 0;
+  for (const bucket of [CHECKPOINT_BUCKET, SINK_BUCKET, LEASE_BUCKET])
+    for (const subject of await bus.streamSubjects(`KV_${bucket}`, `$KV.${bucket}.>`)) {
+      bus.publish(subject, '', hostileMessage(random, STREAM_TARGETS).data);
+      spoiled++;
+    }
+  for (const { role } of killed) rig.start(role);
+  return spoiled;
 }
 
 interface Sent {

@@ -59,6 +59,7 @@ ${table(
     ['taken: odd, and nothing wrong with their form', String(hostile.taken)],
     ['questions answered, with what is wrong with them', String(hostile.answered)],
     ['not accounted for', String(hostile.unaccounted)],
+    ['positions, checkpoints and leases spoiled while nobody ran', String(hostile.positions)],
     ['processes that ended', String(hostile.ended)],
     ['most memory of a correlator', `${hostile.correlatorMiB} MiB`],
     ['most memory of a sink', `${hostile.sinkMiB} MiB`],

@@ -110,6 +110,12 @@ export class Rig {
     return (this.running.get(role) ?? []).filter(({ ended }) => ended === undefined);
   }
 
+  /** Services that ended although nobody ended them: whoever ends one starts its successor. */
+  missing(): number {
+    const roles = Object.entries(INSTANCES) as [Role, number][];
+    return roles.reduce((sum, [role, count]) => sum + Math.abs(count - this.of(role).length), 0);
+  }
+
   /** kill -9 of one that works (of several sinks one writes, and says so), and its successor after `awayMs`. */
   async kill(role: Role, awayMs = 1_000): Promise<void> {
     const works = ({ log }: Program): boolean => role !== 'sink' || log.includes(WRITES);

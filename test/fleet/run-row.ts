@@ -47,6 +47,8 @@ export interface Outcome extends Audit {
   /** Socket events that hosts dropped at a bound, and counted. */
   readonly countedLost: number;
   readonly resent: number;
+  /** Services that died of the fault although it was not they that were killed. */
+  readonly died: number;
 }
 
 /** In words, what of an outcome must not be; empty when the row holds. */
@@ -56,6 +58,7 @@ export function breaches({ unruly, overflows }: Row, outcome: Outcome): string[]
     ['flows lost, against those counted', lostFlows, countedLost],
     ['duplicated', duplicated, 0],
     ['wrong', wrong, 0],
+    ['services that died', outcome.died, 0],
   ];
   if (!overflows) must.push(['counted as lost', countedLost, 0], ['requests lost', lostRequests, 0]);
   if (!overflows && !unruly) must.push(['incomplete', incomplete, 0]);
@@ -106,6 +109,7 @@ export async function runRow(rig: Rig, row: Row, plan: Plan): Promise<Outcome> {
     longestGapMs,
     countedLost: ends.reduce((sum, one) => sum + one.countedLost, 0),
     resent: ends.reduce((sum, { resent }) => sum + resent, 0),
+    died: rig.missing(),
   };
 }
 
