@@ -29,10 +29,13 @@ const position = z.object({
   /** Sequence of the first message that was not looked at. */
   next: z.number().int().positive(),
 });
+type Looked = z.infer<typeof position>;
 
 export class Strays {
   private setAside = 0;
   private readonly options: StraysOptions;
+  /** Further than what is saved, when that had to wait. */
+  private looked: Looked | undefined;
   private said = '';
 
   constructor(options: StraysOptions) {
@@ -55,25 +58,24 @@ export class Strays {
     const { bus, positions, publisher } = this.options;
     const { created, firstSeq, lastSeq } = await bus.streamState(EVENT_STREAM);
     const saved = await positions.get(KEY);
-    const known = saved && decode(position, saved.value);
-    const isKnown = typeof known === 'object' && known.created === created && known.next <= lastSeq + 1;
-    const next = isKnown ? Math.max(known.next, firstSeq) : Math.max(1, firstSeq);
+    const known = [saved && decode(position, saved.value), this.looked];
+    const next = Math.max(1, firstSeq, ...known.map((one) => nextIn(one, created, lastSeq)));
     if (next > lastSeq) return;
     // After the end was read: whatever lies before it is of one of these.
     const subjects = await bus.streamSubjects(EVENT_STREAM, EVENT_SUBJECTS);
+    let found = 0;
     for (const subject of subjects.filter((one) => parseEventSubject(one) === undefined))
-      for (let seq = next; seq <= lastSeq && !signal.aborted; ) {
+      for (let seq = next; seq <= lastSeq; found++) {
+        if (signal.aborted) return; // the next owner begins again
         const message = await bus.streamMessage(EVENT_STREAM, subject, seq);
         if (message === undefined || message.seq > lastSeq) break;
-        publisher.publish(
-          deadLetter('correlator', message, 'malformed', DETAIL, `${fnv1a64(created)}.${message.seq}.d`),
-        );
-        this.setAside++;
+        const messageId = `${fnv1a64(created)}.${message.seq}.d`;
+        publisher.publish(deadLetter('correlator', message, 'malformed', DETAIL, messageId));
         seq = message.seq + 1;
       }
-    if (signal.aborted || !(await publisher.flush(FLUSH_MS))) return;
-    const value = pack({ v: 1, created, next: lastSeq + 1 });
-    await positions.set(KEY, value, saved?.revision ?? 0);
+    this.setAside += found;
+    this.looked = { v: 1, created, next: lastSeq + 1 };
+    if (await publisher.flush(FLUSH_MS)) await positions.set(KEY, pack(this.looked), saved?.revision ?? 0);
   }
 
   private onProblem(error: unknown): void {
@@ -82,4 +84,10 @@ export class Strays {
     if (message !== this.said) this.options.log.warn({ problem: message }, 'cannot look for strays');
     this.said = message;
   }
+}
+
+/** Where a position says to go on; 0 when it is none of this stream. */
+function nextIn(known: Looked | string | undefined, created: string, lastSeq: number): number {
+  if (typeof known !== 'object' || known.created !== created) return 0;
+  return known.next <= lastSeq + 1 ? known.next : 0;
 }

@@ -12,7 +12,7 @@ import { connectBus, type Outbound } from '../../services/runtime/bus.ts';
 import { nowNs } from '../../services/runtime/clock.ts';
 import { createLogger } from '../../services/runtime/log.ts';
 import { batchBytes, type Row } from '../unit/correlator/batches.ts';
-import { CALLERS, DRAIN_MS, Story } from './story.ts';
+import { CALLERS, Story } from './story.ts';
 import { handedOnLine, truthLine, truthPath } from './truth.ts';
 import { Unruly } from './unruly.ts';
 
@@ -26,6 +26,7 @@ export interface HostOptions {
   /** Of the host's clock, ahead of ours. */
   readonly clockOffsetMs: number;
   readonly spoolBytes: number;
+  readonly drainMs: number;
   /** What it publishes arrives twice and late. */
   readonly unruly: boolean;
 }
@@ -71,7 +72,7 @@ class SimulatedHost {
     const startMs = performance.now();
     for (let drain = 1; !signal.aborted; drain++) {
       this.drain(false);
-      const waitMs = startMs + drain * DRAIN_MS - performance.now();
+      const waitMs = startMs + drain * this.options.drainMs - performance.now();
       if (waitMs > 0) await sleep(waitMs, undefined, { signal }).catch(() => undefined);
     }
     this.drain(true);

@@ -25,7 +25,7 @@ import {
 import { Observer } from './observer.ts';
 import { peakMiB } from './program.ts';
 import { type Host, Rig } from './rig.ts';
-import { auditHosts, SPOOL_BYTES } from './run-row.ts';
+import { auditHosts, DRAIN_MS, SPOOL_BYTES } from './run-row.ts';
 
 export interface HostilePlan {
   readonly messages: number;
@@ -134,7 +134,13 @@ export async function runHostile({ messages, seed }: HostilePlan): Promise<Hosti
 }
 
 function honestHost(rig: Rig, n: number): Promise<Host> {
-  const host = { host: `honest.${n}`, clockOffsetMs: 0, spoolBytes: SPOOL_BYTES, unruly: false };
+  const host = {
+    host: `honest.${n}`,
+    clockOffsetMs: 0,
+    spoolBytes: SPOOL_BYTES,
+    drainMs: DRAIN_MS,
+    unruly: false,
+  };
   return rig.startHost({ server: rig.url, ...host });
 }
 

@@ -74,7 +74,10 @@ const PATIENCE_MS = 30_000;
 /** A name that needs encoding on the bus. */
 const ODD_NAME = 'nöde b.example';
 export const SPOOL_BYTES = 256 << 20;
-const SMALL_SPOOL_BYTES = 128 << 10;
+/** How often capture of a busy host drains its ring: 17 flows each time. */
+export const DRAIN_MS = 50;
+/** What is on its way to the bus (512 messages) is not dropped: to overflow soon takes a small spool and many drains. */
+const OVERFLOWING = { spoolBytes: 128 << 10, drainMs: 10 };
 
 export async function runRow(rig: Rig, row: Row, plan: Plan): Promise<Outcome> {
   const prefix = `${row.name}.`;
@@ -84,8 +87,8 @@ export async function runRow(rig: Rig, row: Row, plan: Plan): Promise<Outcome> {
       server: n === 0 ? `nats://127.0.0.1:${link.port}` : rig.url,
       host: `${prefix}${n === 0 ? ODD_NAME : n}`,
       clockOffsetMs: row.clockOffsetMs?.(n) ?? 0,
-      spoolBytes: n === 0 && row.overflows ? SMALL_SPOOL_BYTES : SPOOL_BYTES,
       unruly: row.unruly ?? false,
+      ...(n === 0 && row.overflows ? OVERFLOWING : { spoolBytes: SPOOL_BYTES, drainMs: DRAIN_MS }),
     });
   const startMs = performance.now();
   const hosts = await Promise.all(Array.from({ length: plan.hosts }, start));

@@ -4,11 +4,8 @@ import { REQUEST_END, REQUEST_START, SOCKET_CONNECT, SOCKET_USE, VIA } from '../
 import type { Row } from '../unit/correlator/batches.ts';
 import type { Truth } from './truth.ts';
 
-/** How often capture of a busy host drains its ring. */
-export const DRAIN_MS = 50;
-/** Each causes `SOCKETS.length` flows; beside them a drain has one connection that no request caused. */
+/** Each causes a flow of every kind in `SOCKETS`; beside them a drain has one connection that no request caused. */
 const STARTS_PER_DRAIN = 4;
-export const FLOWS_PER_SECOND = (1_000 / DRAIN_MS) * (STARTS_PER_DRAIN * 4 + 1);
 
 /** Drains that a request lives; one in fifty is a long poll. */
 const SHORT_DRAINS = 3;
