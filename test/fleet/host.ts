@@ -42,7 +42,7 @@ export interface HostEnd {
 
 const FLUSH_MS = 60_000;
 const QUEUE_BYTES = 64 << 20;
-const SEGMENTS = 4;
+const SEGMENTS = 16;
 const BOOT = 'boot-1';
 
 class SimulatedHost {

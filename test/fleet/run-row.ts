@@ -76,8 +76,8 @@ const ODD_NAME = 'nöde b.example';
 export const SPOOL_BYTES = 256 << 20;
 /** How often capture of a busy host drains its ring: 17 flows each time. */
 export const DRAIN_MS = 50;
-/** What is on its way to the bus (512 messages) is not dropped: to overflow soon takes a small spool and many drains. */
-const OVERFLOWING = { spoolBytes: 128 << 10, drainMs: 10 };
+/** What is on its way to the bus (512 messages, over a MiB of these) is not dropped: only what comes beyond it can be. */
+const OVERFLOWING = { spoolBytes: 2 << 20, drainMs: 5 };
 
 export async function runRow(rig: Rig, row: Row, plan: Plan): Promise<Outcome> {
   const prefix = `${row.name}.`;
