@@ -2,6 +2,7 @@
 
 /** Number of partitions of protocol v1; a correlator reads `flowtag.ev.*.<partition>.*` in stream order. */
 export const PARTITIONS = 32;
+const PARTITION_TOKENS = new Set(Array.from({ length: PARTITIONS }, (_, partition) => String(partition)));
 export const EVENT_STREAM = 'FLOWTAG_EV';
 export const FLOW_STREAM = 'FLOWTAG_FLOW';
 export const DEAD_LETTER_STREAM = 'FLOWTAG_DEAD';
@@ -24,6 +25,12 @@ export type ApiVerb = (typeof API_VERBS)[number];
 /** Subjects that one partition consists of. */
 export function partitionSubjects(partition: number): string {
   return `flowtag.ev.*.${partition}.*`;
+}
+
+/** Whether one of `partitionSubjects` matches it. */
+export function isOfPartition(subject: string): boolean {
+  const tokens = subject.split('.');
+  return tokens.length === 5 && PARTITION_TOKENS.has(tokens[3]!);
 }
 
 export function eventSubject(kind: EventKind, host: string, bucket = 0): string {

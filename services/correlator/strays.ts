@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { decode, pack } from '../../schemas/codec.ts';
 import { deadLetter } from '../../schemas/dead-letter.ts';
-import { EVENT_STREAM, EVENT_SUBJECTS, parseEventSubject } from '../../schemas/subjects.ts';
+import { EVENT_STREAM, EVENT_SUBJECTS, isOfPartition } from '../../schemas/subjects.ts';
 import type { Bus, Positions, Publisher } from '../runtime/bus.ts';
 import { BusError } from '../runtime/errors.ts';
 import type { Logger } from '../runtime/log.ts';
@@ -64,7 +64,7 @@ export class Strays {
     // After the end was read: whatever lies before it is of one of these.
     const subjects = await bus.streamSubjects(EVENT_STREAM, EVENT_SUBJECTS);
     let found = 0;
-    for (const subject of subjects.filter((one) => parseEventSubject(one) === undefined))
+    for (const subject of subjects.filter((one) => !isOfPartition(one)))
       for (let seq = next; seq <= lastSeq; found++) {
         if (signal.aborted) return; // the next owner begins again
         const message = await bus.streamMessage(EVENT_STREAM, subject, seq);

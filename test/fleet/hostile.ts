@@ -6,6 +6,7 @@ import { status } from '../../schemas/status.ts';
 import {
   CHECKPOINT_BUCKET,
   DEAD_LETTER_STREAM,
+  DEAD_LETTER_SUBJECTS,
   EVENT_STREAM,
   FLOW_STREAM,
   LEASE_BUCKET,
@@ -40,7 +41,7 @@ export interface HostileOutcome {
   /** Of the correlator and the sink, those that are not theirs to refuse included. */
   readonly taken: number;
   readonly answered: number;
-  /** Neither taken nor refused, or refused and not set aside. */
+  /** Not read by those who should, or refused and not set aside. */
   readonly unaccounted: number;
   /** Messages that must be refused, and were not. */
   readonly badTaken: number;
@@ -223,22 +224,26 @@ async function weigh(bus: Bus, counters: Counters): Promise<Balance> {
   const [events, rows, dead] = await Promise.all(
     [EVENT_STREAM, FLOW_STREAM, DEAD_LETTER_STREAM].map((stream) => bus.streamState(stream)),
   );
-  const refusedByCorrelator = counters.sum('correlator', /^dead_letters_(?!dropped)/);
-  const refusedBySink = counters.sum('sink', /^dead_letters_(?!dropped)/);
+  const refusedByCorrelator = counters.refused.correlator.size;
+  const refusedBySink = counters.refused.sink.size;
   const eventsIn = counters.events();
   const rowsIn = counters.sum('sink', /^messages_read$/);
+  // A partition that changes hands without a last checkpoint is read again from the one before: those that are read
+  // twice are counted twice, and set aside once.
   return {
     refusedByCorrelator,
     refusedBySink,
-    taken: eventsIn - refusedByCorrelator + rowsIn - refusedBySink,
+    taken: events!.lastSeq - refusedByCorrelator + rows!.lastSeq - refusedBySink,
     unaccounted:
-      Math.abs(events!.lastSeq - eventsIn) +
-      Math.abs(rows!.lastSeq - rowsIn) +
-      Math.abs(dead!.lastSeq - refusedByCorrelator - refusedBySink),
+      Math.max(0, events!.lastSeq - eventsIn) +
+      Math.max(0, rows!.lastSeq - rowsIn) +
+      Math.max(0, refusedByCorrelator + refusedBySink - dead!.lastSeq),
   };
 }
 
 interface Counters {
+  /** Sequences in their streams of the messages that were set aside. */
+  readonly refused: Readonly<Record<'correlator' | 'sink', ReadonlySet<string>>>;
   sum(role: string, name: RegExp): number;
   /** Messages of the event stream that correlators have dealt with. */
   events(): number;
@@ -253,12 +258,17 @@ function watchCounters(bus: Bus): Counters {
     const beat = status.safeParse(unpack(data));
     if (beat.success && beat.data.role === role) latest.set(subject, beat.data.counters);
   });
+  const refused = { correlator: new Set<string>(), sink: new Set<string>() };
+  bus.subscribe(DEAD_LETTER_SUBJECTS, ({ subject, header }) => {
+    refused[subject.split('.')[2] as 'correlator' | 'sink'].add(header('Flowtag-Dead-Seq')!);
+  });
   const sum = (role: string, name: RegExp): number =>
     [...latest]
       .filter(([subject]) => subject.split('.')[2] === role)
       .flatMap(([, counters]) => Object.entries(counters))
       .reduce((total, [counter, count]) => (name.test(counter) ? total + count : total), 0);
   return {
+    refused,
     sum,
     events: () => sum('correlator', /^(batches_in|repeated_batches|dead_letters_(?!dropped).*)$/),
   };
