@@ -147,7 +147,8 @@ export class Rig {
   /** Asks the store itself. Rows as arrays of text. */
   async sql(query: string): Promise<string[][]> {
     const headers = { 'X-ClickHouse-User': 'flowtag', 'X-ClickHouse-Key': PASSWORD };
-    const response = await fetch(this.storeUrl, { method: 'POST', body: query, headers });
+    const ask = (): Promise<Response> => fetch(this.storeUrl, { method: 'POST', body: query, headers });
+    const response = await ask().catch(ask); // a connection kept for later may be closed just then
     const text = await response.text();
     if (!response.ok) throw new Error(`the store answered ${response.status}: ${text}`);
     return text

@@ -197,6 +197,13 @@ describe('Join', () => {
     expect(join.counters).toMatchObject({ closes: 1, unknownRows: 2, flowsOut: 0, eventsIn: 3 });
   });
 
+  it('says no duration of a request that ended before it began', () => {
+    const { accept } = feed();
+    accept({ kind: 'uprobe', uptoNs: 20n }, [start(7, 15n), end(7, 5n)]);
+    const { requests } = accept({ kind: 'kprobe', uptoNs: 20n }, []);
+    expect(requests).toMatchObject([{ 'flowtag.request.duration': null }]);
+  });
+
   it('reports a finished request once, with the flows that preceded its end', () => {
     const { accept } = feed();
     // The drain publishes uprobes first: the end is seen before the connections that preceded it.

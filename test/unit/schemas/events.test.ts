@@ -57,6 +57,14 @@ describe('a batch of events', () => {
     expect(decodeEvents(changed(KPROBE, { kind: 'uprobe' }))).toBe('column method is missing');
   });
 
+  it.each([
+    ['an id that is not exact', { requestId: 2n ** 53n }, 'row 0: requestId is too large'],
+    ['a goroutine that is not exact', { goid: 2n ** 64n - 1n }, 'row 0: goid is too large'],
+    ['a time that no store holds', { timeNs: 4_102_444_800_000_000_000n }, 'row 0: timeNs is too large'],
+  ])('is refused with %s', (_, change, problem) => {
+    expect(decodeEvents(batchBytes({ kind: 'kprobe', seq: 1 }, [{ ...USE, ...change }]))).toBe(problem);
+  });
+
   it('may be empty', () => {
     expect(decodeEvents(batchBytes({ kind: 'kprobe', seq: 1, processes: [] }, []))).toMatchObject({ n: 0 });
   });

@@ -5,6 +5,7 @@ import {
   encodeToken,
   eventSubject,
   flowSubject,
+  isOfPartition,
   PARTITIONS,
   parseEventSubject,
   partitionOf,
@@ -88,11 +89,25 @@ describe('a subject', () => {
     'flowtag.ev.uprobe.1.a.b',
     'flowtag.ev.fentry.1.a',
     'flowtag.ev.uprobe.x.a',
+    'flowtag.ev.uprobe.32.a',
+    'flowtag.ev.uprobe.01.a',
     'flowtag.ev.uprobe.1.=ff',
     'x.flowtag.ev.uprobe.1.a',
     'flowtag.flow.a.b',
   ])('is not one of events: %s', (subject) => {
     expect(parseEventSubject(subject)).toBeUndefined();
+  });
+
+  it('is of a partition, or read by nobody', () => {
+    expect(isOfPartition(eventSubject('uprobe', 'node-a'))).toBe(true);
+    expect(isOfPartition('flowtag.ev.fentry.31.=ff')).toBe(true);
+    for (const stray of [
+      'flowtag.ev.x',
+      'flowtag.ev.uprobe.32.a',
+      'flowtag.ev.uprobe.01.a',
+      'flowtag.ev.uprobe.1.a.b',
+    ])
+      expect(isOfPartition(stray)).toBe(false);
   });
 
   it('keeps host and service apart', () => {
