@@ -7,7 +7,7 @@ import { breaches, type Outcome, type Plan, type Row, runRow } from './run-row.t
 import { surplusSql } from './truth.ts';
 
 const PLAN: Plan = { hosts: 8, loadMs: 9_000, awayMs: 4_000 };
-const PATIENCE_MS = 240_000;
+const PATIENCE_MS = 300_000;
 /** Each of these kills two at once, or for longer: what the rows of one death show is among it. */
 const SERVICE_ROWS = [
   'capture-correlator',

@@ -70,7 +70,7 @@ export function breaches({ unruly, overflows }: Row, outcome: Outcome): string[]
 const POLL_MS = 250;
 /** Nothing new for this long: all is stored; when something is missing, we wait longer for it. */
 const QUIET_MS = 3_000;
-const PATIENCE_MS = 30_000;
+const PATIENCE_MS = 90_000;
 /** A name that needs encoding on the bus. */
 const ODD_NAME = 'nöde b.example';
 export const SPOOL_BYTES = 256 << 20;
