@@ -31,7 +31,9 @@ export function audit(host: string, truth: HostTruth, stored: Iterable<Told>): A
     const key = rowKey(row.table, row.id);
     const told = truth.certain.get(key) ?? truth.doubtful.get(key);
     const verdict = seen.has(key) ? 'duplicated' : told ? compare(row, told) : 'wrong';
-    if (verdict !== 'right')
+    // The crash may have fallen between the batches of the drain: it ended, and its last flows were not handed on.
+    const isExcused = verdict === 'incomplete' && !truth.certain.has(key);
+    if (verdict !== 'right' && !isExcused)
       found[verdict].push(`${verdict}: ${host} ${say(row)}, the truth: ${told && say(told)}`);
     seen.add(key);
   }

@@ -39,6 +39,8 @@ test('what a crash cut off may be stored or not, but not wrongly', () => {
   const all = [...CERTAIN.values()];
   expect(audit('host', told, all)).toMatchObject(NOTHING);
   expect(audit('host', told, [...all, flow('3')])).toMatchObject(NOTHING);
+  const ended = { certain: CERTAIN, doubtful: truth(request('3')) };
+  expect(audit('host', ended, [...all, request('3', '3')])).toMatchObject(NOTHING);
   expect(audit('host', told, [...all, flow('3', { facts: 'others' })])).toMatchObject({
     ...NOTHING,
     wrong: 1,
