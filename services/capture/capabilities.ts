@@ -10,13 +10,15 @@ export interface Means {
   readonly uprobes: 'multi' | 'perf';
 }
 
+export const PARANOID = '/proc/sys/kernel/perf_event_paranoid';
+
 /**
- * The least that capture needs, measured: docs/support-matrix.md. Perf events: uprobes need SYS_ADMIN on every kernel,
- * kprobes where perf_event_paranoid is above 2, as in Debian; it includes BPF and PERFMON. SYS_PTRACE: to read
- * /proc/PID/exe of others.
+ * The least that capture needs, tried on each kernel by `npm run test:kernels -- --part rights`. Perf events: uprobes need
+ * SYS_ADMIN on every kernel, kprobes where `perf_event_paranoid` is above 2, as in Debian (the default here); it includes
+ * BPF and PERFMON. SYS_PTRACE: to read /proc/PID/exe of others.
  */
-export function neededFor({ backend, uprobes }: Means): Capability[] {
-  const throughPerf = uprobes === 'perf' || backend === 'kprobe';
+export function neededFor({ backend, uprobes }: Means, paranoid = 3): Capability[] {
+  const throughPerf = uprobes === 'perf' || (backend === 'kprobe' && paranoid > 2);
   return [...(throughPerf ? (['SYS_ADMIN'] as const) : (['BPF', 'PERFMON'] as const)), 'SYS_PTRACE'];
 }
 

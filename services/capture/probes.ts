@@ -27,7 +27,7 @@ import {
   TARGET,
 } from './bpf/layout.gen.ts';
 import { fingerprintOf, layoutOf } from './bpf/layout.ts';
-import { isFiltered, type Means, missingFrom, namesOf, neededFor } from './capabilities.ts';
+import { isFiltered, type Means, missingFrom, namesOf, neededFor, PARANOID } from './capabilities.ts';
 import { firstEventId } from './clock.ts';
 import type { GoOffsets } from './go/offsets.ts';
 import {
@@ -267,7 +267,7 @@ function asProbeError(error: unknown, means: Means): unknown {
 function notPermitted(error: unknown, means: Means): FlowtagError | undefined {
   if (!(error instanceof BpfError) || !['EPERM', 'EACCES'].includes(error.code)) return undefined;
   const status = readFileSync('/proc/self/status', 'latin1');
-  const missing = missingFrom(status, neededFor(means));
+  const missing = missingFrom(status, neededFor(means, Number(readFileSync(PARANOID, 'latin1'))));
   const options = { cause: error, exitCode: 3 };
   if (missing.length > 0)
     return new FlowtagError(

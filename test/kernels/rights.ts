@@ -4,12 +4,11 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { BACKENDS } from '../../services/capture/backends.ts';
-import { type Capability, type Means, neededFor } from '../../services/capture/capabilities.ts';
+import { type Capability, type Means, neededFor, PARANOID } from '../../services/capture/capabilities.ts';
 import { startCases, startDownstream } from '../support/targets.ts';
 import type { RightsResult } from './result.ts';
 
 const ATTACH = fileURLToPath(new URL('attach.js', import.meta.url));
-const PARANOID = '/proc/sys/kernel/perf_event_paranoid';
 const NOBODY = '65534';
 const LIMIT_MS = 120_000;
 
@@ -22,16 +21,15 @@ export async function tryRights(kinds: readonly Means['uprobes'][]): Promise<Rig
   const paranoid = Number(readFileSync(PARANOID, 'latin1'));
   const results: RightsResult[] = [];
   try {
+    const attempt = async (means: Means, value: number): Promise<void> => {
+      const tried = await tryMeans(means, neededFor(means, value), server.pid);
+      results.push({ ...means, paranoid: value, ...tried });
+    };
     for (const uprobes of kinds)
-      for (const backend of BACKENDS) {
-        const means = { backend, uprobes };
-        results.push({ ...means, paranoid, ...(await tryMeans(means, neededFor(means), server.pid)) });
-      }
+      for (const backend of BACKENDS) await attempt({ backend, uprobes }, paranoid);
     if (kinds.includes('multi') && paranoid > 2) {
       writeFileSync(PARANOID, '2');
-      const means = { backend: 'kprobe', uprobes: 'multi' } as const;
-      const needed = ['BPF', 'PERFMON', 'SYS_PTRACE'] as const;
-      results.push({ ...means, paranoid: 2, ...(await tryMeans(means, needed, server.pid)) });
+      await attempt({ backend: 'kprobe', uprobes: 'multi' }, 2);
     }
     return results;
   } finally {

@@ -18,6 +18,7 @@ it('takes SYS_ADMIN for BPF and PERFMON, as kernels do', () => {
 
 it('asks for SYS_ADMIN where perf events are opened', () => {
   expect(neededFor({ backend: 'kprobe', uprobes: 'multi' })).toEqual(['SYS_ADMIN', 'SYS_PTRACE']);
+  expect(neededFor({ backend: 'kprobe', uprobes: 'multi' }, 2)).toEqual(MULTI);
   expect(neededFor({ backend: 'fentry', uprobes: 'perf' })).toEqual(['SYS_ADMIN', 'SYS_PTRACE']);
   expect(neededFor({ backend: 'fentry', uprobes: 'multi' })).not.toContain('SYS_ADMIN');
 });
