@@ -7,7 +7,7 @@ import { labelsOf, metricsOf, ROLES } from '../schemas/metrics.ts';
 import { ACCOUNT_OF, BUS_ROLES, permissionsOf } from '../schemas/permissions.ts';
 import { FLOW_FIELDS, REQUEST_FIELDS } from '../schemas/rows.ts';
 import { captureOptions } from '../services/capture/config.ts';
-import { correlatorOptions } from '../services/correlator/config.ts';
+import { correlatorOptions, provisionOptions } from '../services/correlator/config.ts';
 import { type Option, optionsOf, sharedOptions } from '../services/runtime/config.ts';
 import { sinkOptions } from '../services/sink/config.ts';
 
@@ -23,6 +23,10 @@ An unknown \`FLOWTAG_*\` name, or a value that is not valid, refuses the start; 
 ${options('Every service', optionsOf('', z.object(sharedOptions)))}
 ${options('capture', own('capture', captureOptions))}
 ${options('correlator', own('correlator', correlatorOptions))}
+${options(
+  'provision',
+  own('correlator', provisionOptions).filter(({ key }) => !(key in correlatorOptions.shape)),
+)}
 ${options('sink', own('sink', sinkOptions))}
 ## Permissions
 

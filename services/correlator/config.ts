@@ -44,6 +44,20 @@ export const correlatorOptions = z.object({
 });
 export type CorrelatorOptions = z.infer<typeof correlatorOptions>;
 
+/** Of `flowtag provision`: sites have a server of their own (infra/nats/leaf-node). */
+export const provisionOptions = correlatorOptions.extend({
+  asSite: z
+    .boolean()
+    .default(false)
+    .describe("make the stream of events alone: on a site's own server, whose events the hub copies"),
+  site: z
+    .array(z.string().regex(/^[\w-]+$/, 'is not the name of a JetStream domain: letters, digits, - and _'))
+    .default([])
+    .describe('at the hub: copy the events of the site with this JetStream domain; repeatable')
+    .meta({ example: 'site-a' }),
+});
+export type ProvisionOptions = z.infer<typeof provisionOptions>;
+
 function megabytes(preset: number) {
   return z.number().int().min(1).max(10_485_760).default(preset);
 }

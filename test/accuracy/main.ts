@@ -1,8 +1,9 @@
 // `npm run accuracy`: every case with every Go version and build, and caddy; writes docs/accuracy.md.
 // Stopped half-way, `--resume` goes on with what is missing; results are kept in build/accuracy/results.
-import { writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism, release } from 'node:os';
 import { parseArgs } from 'node:util';
+import { sectionOf, withSection } from '../kernels/script-section.ts';
 import { BUILDS, type Build, buildCases, findToolchain, type Toolchain, whyNot } from './builds.ts';
 import { CADDY, caddyVersion, runCaddy, UPSTREAMS } from './caddy.ts';
 import { possibleCases } from './cases.ts';
@@ -52,17 +53,17 @@ for (const toolchain of toolchains)
     else say(`Go ${toolchain.version}, ${build}: ${reason}`);
   }
 if (!values['no-caddy']) await measure(await caddy(), results, say);
+// The section that another run wrote stays.
+const kernels = existsSync(values.output) ? sectionOf(readFileSync(values.output, 'utf8')) : '';
 const command = ['npm run accuracy', ...(process.argv.length > 2 ? ['--', ...process.argv.slice(2)] : [])];
-writeFileSync(
-  values.output,
-  report(results.all(), {
-    date: new Date().toISOString().slice(0, 10),
-    command: command.join(' '),
-    kernel: release(),
-    processors: availableParallelism(),
-    node: process.versions.node,
-  }),
-);
+const page = report(results.all(), {
+  date: new Date().toISOString().slice(0, 10),
+  command: command.join(' '),
+  kernel: release(),
+  processors: availableParallelism(),
+  node: process.versions.node,
+});
+writeFileSync(values.output, kernels === '' ? page : withSection(page, kernels));
 const deviations = results.all().flatMap((one) => one.cases.flatMap(deviationOf));
 say(`${values.output} is written; ${deviations.length} cases are not as they should be`);
 process.exit(deviations.length === 0 ? 0 : 1);

@@ -3,6 +3,7 @@ import { execFile, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { endChild } from '../support/end-child.ts';
@@ -36,8 +37,48 @@ export async function findBpftrace(): Promise<Bpftrace> {
   throw new Error('bpftrace does not run here; install it and repeat: apt-get install bpftrace');
 }
 
+export interface ScriptOptions {
+  /** The script; TARGET in it stands for `target`. */
+  readonly file: string;
+  readonly target: string;
+  readonly attachMs: number;
+  /** Each line that the script prints. */
+  readonly onLine: (line: string) => void;
+}
+
+export interface Script {
+  readonly pid: number;
+  /** Why it ended by itself, when it did. */
+  readonly failure: string | undefined;
+  stop(): Promise<void>;
+}
+
 export async function startSeed(bpftrace: Bpftrace, target: string): Promise<Tracer> {
-  const script = (await readFile('test/bench/seed.bt', 'utf8')).replace('TARGET', target);
+  let printedLines = 0;
+  const script = await startScript(bpftrace, {
+    file: 'test/bench/seed.bt',
+    target,
+    attachMs: ATTACH_MS,
+    onLine: () => void printedLines++,
+  });
+  return {
+    processes: { bpftrace: script.pid },
+    async seen() {
+      // Fewer than requests: keyed by process, it forgets one request for another.
+      if (script.failure !== undefined || printedLines === 0)
+        throw new Error(`bpftrace printed ${printedLines} connections:\n${script.failure ?? ''}`);
+      return { 'connections printed': printedLines };
+    },
+    stop: () => script.stop(),
+  };
+}
+
+/** Resolves when its probes are attached. */
+export async function startScript(
+  bpftrace: Bpftrace,
+  { file, target, attachMs, onLine }: ScriptOptions,
+): Promise<Script> {
+  const script = (await readFile(file, 'utf8')).replace('TARGET', target);
   // Printed line by line, as on a terminal.
   const command = [
     'unshare',
@@ -56,18 +97,15 @@ export async function startSeed(bpftrace: Bpftrace, target: string): Promise<Tra
     env: { ...environment(), [ATTACHED]: '1' },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
-  let printedLines = 0;
   let attached = false;
   let said = '';
-  child.stdout.on('data', (chunk: Buffer) => {
-    // Its own lines, "Attaching 2 probes...", come before.
-    if (attached) for (const byte of chunk) if (byte === 0x0a) printedLines++;
-  });
+  // Its own lines, "Attaching 2 probes...", come before.
+  createInterface(child.stdout).on('line', (line) => attached && onLine(line));
   child.stderr.on('data', (chunk: Buffer) => {
     said = (said + chunk).slice(-4_000);
     attached ||= said.includes(ATTACHED);
   });
-  const deadline = performance.now() + ATTACH_MS;
+  const deadline = performance.now() + attachMs;
   while (!attached) {
     if (child.exitCode !== null || performance.now() > deadline) {
       await endChild(child, STOP_MS);
@@ -76,12 +114,9 @@ export async function startSeed(bpftrace: Bpftrace, target: string): Promise<Tra
     await sleep(50);
   }
   return {
-    processes: { bpftrace: child.pid! },
-    async seen() {
-      // Fewer than requests: keyed by process, it forgets one request for another.
-      if (child.exitCode !== null || printedLines === 0)
-        throw new Error(`bpftrace printed ${printedLines} connections:\n${said}`);
-      return { 'connections printed': printedLines };
+    pid: child.pid!,
+    get failure() {
+      return child.exitCode === null ? undefined : said;
     },
     stop: () => endChild(child, STOP_MS),
   };

@@ -41,7 +41,7 @@ export async function runBackend(wanted: Backend | 'auto', plan: Plan): Promise<
   }
 }
 
-async function withTarget<T>(
+export async function withTarget<T>(
   program: string,
   use: (server: Cases, downstream: Downstream) => Promise<T>,
 ): Promise<T> {
@@ -103,7 +103,7 @@ async function measure(
 }
 
 /** As the correlator does: by the id that the probes gave; of a request's uses of one connection the first. */
-function answersOf(capture: Capture, pid: number): Answer[] {
+export function answersOf(capture: Capture, pid: number): Answer[] {
   const paths = new Map(capture.starts.map(({ id, path }) => [id, path]));
   const answer = ({ local, timeNs, requestId }: SocketRow, opened: boolean): Answer => ({
     local,

@@ -9,6 +9,7 @@ import { runBackend } from './backend.ts';
 import { runPipeline } from './pipeline.ts';
 import { type BackendResult, type DoctorResult, type KernelResult, LOCKDOWNS } from './result.ts';
 import { tryRights } from './rights.ts';
+import { runSideBySide } from './side-by-side.ts';
 
 const DOCTOR_LIMIT_MS = 120_000;
 const LOCKDOWN = '/sys/kernel/security/lockdown';
@@ -48,6 +49,10 @@ if (pipeline) say(`pipeline: ${pipeline.failure ?? 'done'} after ${pipeline.seco
 const rightsBeganMs = performance.now();
 const rights = wants('rights') ? await tryRights(multi ? ['multi', 'perf'] : ['perf']) : [];
 if (rights.length > 0) say(`rights: after ${((performance.now() - rightsBeganMs) / 1000).toFixed(1)} s`);
+const sideBySide = wants('script')
+  ? await runSideBySide(values.program[0]!, Number(values.clients), Number(values.requests))
+  : undefined;
+if (sideBySide) say(`script: ${sideBySide.failure ?? 'done'} after ${sideBySide.seconds.toFixed(1)} s`);
 const result: KernelResult = {
   release: release(),
   bootSeconds,
@@ -55,6 +60,7 @@ const result: KernelResult = {
   backends,
   rights,
   ...(pipeline && { pipeline }),
+  ...(sideBySide && { sideBySide }),
   lockdown: wants('lockdown') ? await runLockdowns() : {},
 };
 writeFileSync(values.result, `${JSON.stringify(result, null, 1)}\n`);

@@ -4,26 +4,29 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { BACKENDS } from '../../services/capture/backends.ts';
+import { findBpftrace } from '../bench/bpftrace.ts';
 import { targetPath } from '../support/targets.ts';
 import { compileInside, runKernel } from './machine.ts';
 import { matrixPage } from './matrix.ts';
 import { type Budget, deviationsOf, type Run, table } from './result.ts';
+import { deviationsOfScript, scriptSection, withSection } from './script-section.ts';
 
 const KERNELS = ['5.10', '6.1', '6.12'];
 const CASES = ['fresh', 'pool', 'h2', 'rawpool', 'fanout'];
-const PARTS = ['pipeline', 'lockdown', 'rights'];
-/** Without the rights, which take as long under emulation as all the rest. */
+const PARTS = ['pipeline', 'lockdown', 'rights', 'script'];
+/** Without the rights and the script, each of which takes as long under emulation as all the rest. */
 const QUICK_PARTS = ['pipeline', 'lockdown'];
 const USAGE = `usage: npm run test:kernels -- [options]
   --kernel NAME     one of ${KERNELS.join(', ')}; repeatable (all)
   --backend NAME    one of auto, ${BACKENDS.join(', ')}; repeatable (all but auto)
   --program FILE    test/targets/cases built with some Go; repeatable (that of the tests)
-  --part NAME       what to do beside the backends, one of ${PARTS.join(', ')}; repeatable (all but rights)
+  --part NAME       what to do beside the backends, one of ${PARTS.join(', ')}; repeatable (pipeline, lockdown)
   --case NAME       of test/accuracy/cases.ts; repeatable (${CASES.join(', ')})
   --requests N      of each case, at most 100 (40)
   --clients N       at once, at most 100 (40)
   --report FILE     write all results there, as JSON
   --matrix FILE     write the table of what works there, as Markdown
+  --accuracy FILE   write the figures of the part script into this page
 `;
 
 process.exitCode = await main();
@@ -39,6 +42,7 @@ async function main(): Promise<number> {
     process.once(name, () => interrupted.abort(new Error(`ended by ${name}`)));
   const runs: Run[] = [];
   try {
+    if (options.parts.includes('script')) await findBpftrace(); // there is no network inside
     await compileInside(interrupted.signal);
     for (const kernel of options.kernels) {
       say(`Linux ${kernel}`);
@@ -49,9 +53,13 @@ async function main(): Promise<number> {
     return 1;
   }
   const budget = JSON.parse(readFileSync('bpf/verifier-budget.json', 'utf8')) as Budget;
-  const deviations = runs.flatMap((run) => deviationsOf(run, budget));
+  const deviations = runs.flatMap((run) => [...deviationsOf(run, budget), ...deviationsOfScript(run)]);
   if (options.report) writeFileSync(options.report, `${JSON.stringify({ runs, deviations }, null, 1)}\n`);
   if (options.matrix) writeFileSync(options.matrix, matrixPage(runs, process.argv.slice(2)));
+  if (options.accuracy && runs.some(({ result }) => result?.sideBySide?.backends)) {
+    const section = scriptSection(runs, process.argv.slice(2));
+    writeFileSync(options.accuracy, withSection(readFileSync(options.accuracy, 'utf8'), section));
+  }
   process.stdout.write(table(runs));
   for (const deviation of deviations) say(`NOT AS IT SHOULD BE: ${deviation}`);
   return deviations.length === 0 ? 0 : 1;
@@ -72,6 +80,7 @@ function optionsOf(argv: readonly string[]) {
         clients: { type: 'string', default: '40' },
         report: { type: 'string' },
         matrix: { type: 'string' },
+        accuracy: { type: 'string' },
       },
     });
     const known =
@@ -87,7 +96,8 @@ function optionsOf(argv: readonly string[]) {
       ...values.case.flatMap((name) => ['--case', name]),
       ...['--requests', values.requests, '--clients', values.clients],
     ];
-    return { kernels: values.kernel, report: values.report, matrix: values.matrix, inside };
+    const { kernel: kernels, part: parts, report, matrix, accuracy } = values;
+    return { kernels, parts, report, matrix, accuracy, inside };
   } catch {
     return undefined;
   }

@@ -53,6 +53,24 @@ export interface PipelineResult {
   readonly cases?: readonly CaseResult[];
 }
 
+/** Of the article's script and every backend at once, on one program. */
+export interface SideBySideResult {
+  readonly seconds: number;
+  readonly clients: number;
+  readonly requests: number;
+  /** Why there is nothing below. */
+  readonly failure?: string;
+  readonly cases?: readonly string[];
+  readonly script?: Levels;
+  readonly backends?: readonly (Levels & {
+    readonly backend: string;
+    readonly seesUses: boolean;
+    /** What each flow says, sorted. */
+    readonly flows: readonly string[];
+  })[];
+}
+type Levels = Pick<CaseResult, 'use' | 'dial' | 'wrong' | 'problems'>;
+
 /** Of `flowtag doctor`. */
 export interface DoctorResult {
   readonly exitCode: number;
@@ -68,6 +86,7 @@ export interface KernelResult {
   readonly backends: readonly BackendResult[];
   readonly rights: readonly RightsResult[];
   readonly pipeline?: PipelineResult;
+  readonly sideBySide?: SideBySideResult;
   /** What doctor says under each degree of lockdown that was asked for. */
   readonly lockdown: Readonly<Partial<Record<Lockdown, DoctorResult>>>;
 }

@@ -1,18 +1,18 @@
 // infra/nats/leaf-node as it stands: a site's server keeps what is published while the hub is away, and the hub gets
 // it once and in order. Truth: what the site's publisher was told is stored.
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { findNatsServer } from '../../../services/cli/installation.ts';
 import { type Bus, connectBus } from '../../../services/runtime/bus.ts';
-import { provisionSite, provisionStreams, sourceSites } from '../../../services/runtime/bus-streams.ts';
 import { endChild } from '../../support/end-child.ts';
 import { type Link, openLink } from '../../support/link.ts';
 import { freePort } from '../../support/nats-server.ts';
-import { event, LIMITS, quiet, readAll, until, upTo } from '../runtime/support.ts';
+import { event, quiet, readAll, until, upTo } from '../runtime/support.ts';
 
 const TOTAL = 1_500;
 
@@ -33,9 +33,9 @@ beforeEach(async () => {
   link = await openLink(leafPort);
   await start('site', sitePort, {});
   site = await connectBus({ server: `nats://127.0.0.1:${sitePort}`, name: 'site', log: quiet });
-  await provisionSite(site, LIMITS);
-  await provisionStreams(hub, LIMITS);
-  await sourceSites(hub, ['site-a']);
+  await provision(sitePort, '--as-site');
+  await provision(hubPort);
+  await provision(hubPort, '--site', 'site-a');
 });
 
 afterEach(async () => {
@@ -48,7 +48,7 @@ afterEach(async () => {
 it('the hub gets what a site published while it was cut off, once and in order', {
   timeout: 90_000,
 }, async () => {
-  await sourceSites(hub, ['site-a']); // idempotent
+  await provision(hubPort, '--site', 'site-a'); // idempotent
   const publisher = site.publisher({});
   const publish = async (numbers: readonly number[]): Promise<void> => {
     for (const n of numbers) {
@@ -70,6 +70,12 @@ it('the hub gets what a site published while it was cut off, once and in order',
   expect(await readAll(hub)).toEqual(upTo(TOTAL));
   expect((await site.streamState('FLOWTAG_EV')).lastSeq).toBe(TOTAL);
 });
+
+/** As infra/nats/leaf-node/README.md has it. */
+async function provision(port: number, ...more: readonly string[]): Promise<void> {
+  const args = ['bin/flowtag.js', 'provision', '--server', `nats://127.0.0.1:${port}`, ...more];
+  await promisify(execFile)(process.execPath, args);
+}
 
 /** With the file's ports and addresses replaced by the test's own. */
 async function start(name: 'hub' | 'site', port: number, replace: Readonly<Record<string, string>>) {
