@@ -120,14 +120,20 @@ const HIGH_OF: Readonly<Record<string, number>> = {
   'process.creation.time': TIME_HIGH,
 };
 
-/** MessagePack can carry larger integers than it can be made to write: whoever passed one on would fail. */
-const epochNs = z.bigint().nonnegative().max(0xffff_ffff_ffff_ffffn);
+/** 2100-01-01: what a store can hold, and below what MessagePack can be made to write. */
+const epochNs = z.bigint().nonnegative().max(4_102_444_800_000_000_000n);
+
+/** A host has some twenty: it must not make others remember any number. */
+const MAX_COUNTS = 64;
+const counts = z
+  .record(z.string().max(64), z.number().int().nonnegative())
+  .refine((all) => Object.keys(all).length <= MAX_COUNTS, `more than ${MAX_COUNTS} counts`);
 
 /** Counts since this run of capture began; captured = published + dropped. */
 export const ledger = z.object({
   sinceNs: epochNs,
-  captured: z.record(z.string(), z.number().int().nonnegative()),
-  dropped: z.record(z.string(), z.number().int().nonnegative()),
+  captured: counts,
+  dropped: counts,
 });
 export type Ledger = z.infer<typeof ledger>;
 

@@ -25,9 +25,12 @@ export async function openBus(choice: ServerChoice, access: BusAccess, timeoutMs
   const bus = await Promise.race([connecting.catch(noneWhenStopped), aborted(deadline)]);
   if (bus) return bus;
   connecting.then((tooLate) => tooLate.close()).catch(() => undefined);
-  if (refusal !== undefined) throw refused(choice, refusal);
+  if (refusal !== undefined && refusal !== NOT_NATS) throw refused(choice, refusal);
   throw unreachable(choice, `something listens there, but did not speak NATS within ${timeoutMs} ms`);
 }
+
+/** The client's words for a greeting that is none of NATS. */
+const NOT_NATS = 'unexpected response from server';
 
 function noneWhenStopped(error: unknown): undefined {
   if (!(error instanceof BusError)) throw error;

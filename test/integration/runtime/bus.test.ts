@@ -130,7 +130,7 @@ describe('bus', () => {
       num_replicas: 1,
       duplicate_window: 120e9,
       max_age: 3_600e9,
-      subjects: ['flowtag.flow.>', 'flowtag.request.>'],
+      subjects: ['flowtag.flow.>', 'flowtag.request.>', 'flowtag.ledger.>'],
     });
   });
 
