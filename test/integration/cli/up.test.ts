@@ -107,7 +107,7 @@ describe('up', () => {
       /capture: warn: flags flags=.*"--target=\/bin\/server","--target=--odd","--auto","--channels=\/bin\/server"/,
     );
     expect(run.text.stderr).toMatch(
-      /sink: warn: flags flags=\["--server=nats:\/\/127\.0\.0\.1:\d+","--data-dir=/,
+      /sink: warn: flags flags=\["--server=nats:\/\/127\.0\.0\.1:\d+","--creds=","--tls-ca=","--ops-listen=off","--data-dir=/,
     );
     expect(readUpRecord(dataDir)).toMatchObject({ pid: process.pid });
 
