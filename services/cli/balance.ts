@@ -49,6 +49,11 @@ export function balancesOf(rows: readonly LedgerAnswer[]): BootBalance[] {
   );
 }
 
+/** Everything is accounted for, and nothing on its way. */
+export function isClosed({ inFlight, problems }: BootBalance): boolean {
+  return inFlight === 0 && problems.length === 0;
+}
+
 /** `newestRun`: of the host; runs before it have ended. */
 function balanceOfBoot(rows: readonly LedgerAnswer[], newestRun: bigint): BootBalance {
   const runs = rows.map(balanceOfRun).sort((a, b) => Number(a.sinceNs - b.sinceNs));

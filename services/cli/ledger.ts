@@ -1,7 +1,7 @@
 // `flowtag ledger`: captured, stored and dropped, for each host; whether the books add up.
 import { type Command, Option } from 'commander';
 import { nowNs } from '../runtime/clock.ts';
-import { type BootBalance, balancesOf, type RunBalance } from './balance.ts';
+import { type BootBalance, balancesOf, isClosed, type RunBalance } from './balance.ts';
 import { openBus } from './bus-session.ts';
 import { escapeJson, escapeWord } from './escape.ts';
 import { readLedger } from './flow-api.ts';
@@ -91,10 +91,6 @@ async function ledger(options: LedgerOptions, context: VerbContext): Promise<num
   } finally {
     await bus.close();
   }
-}
-
-function isClosed({ inFlight, problems }: BootBalance): boolean {
-  return inFlight === 0 && problems.length === 0;
 }
 
 function toText(balances: readonly BootBalance[], wide: boolean): string[] {

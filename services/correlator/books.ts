@@ -64,7 +64,7 @@ export class Books {
     }
     if (batch.n > 0 || after.lost_batches !== before.lost_batches) run.changed = true;
     run.counts = counts;
-    return isDue(run, batch.uptoNs) ? row(who, run, batch) : undefined;
+    return isDue(run, batch) ? row(who, run, batch) : undefined;
   }
 
   state(): BooksState {
@@ -87,7 +87,9 @@ export class Books {
   }
 }
 
-function isDue({ rowNs, changed, counts }: Run, uptoNs: bigint): boolean {
+function isDue({ rowNs, changed, counts }: Run, { uptoNs, n }: EventBatch): boolean {
+  // An empty batch comes when the host is idle, and as the last one: the books are complete then.
+  if (n === 0 && changed && isCovered(counts)) return true;
   // Any other second, not only a later one: a host's clock may be set back.
   if (uptoNs / SECOND_NS === rowNs / SECOND_NS) return false;
   if (uptoNs < rowNs) return true;

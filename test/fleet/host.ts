@@ -77,6 +77,7 @@ class SimulatedHost {
     }
     this.drain(true);
     this.settle();
+    this.send('kprobe', [], this.nowNs()); // as capture does at its end
   }
 
   private drain(last: boolean): void {

@@ -5,7 +5,9 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { connectBus } from '../../services/runtime/bus.ts';
+import type { LedgerAnswer } from '../../schemas/ledger.ts';
+import { readLedger } from '../../services/cli/flow-api.ts';
+import { type Bus, connectBus } from '../../services/runtime/bus.ts';
 import { createLogger } from '../../services/runtime/log.ts';
 import { startNatsCluster } from '../support/nats-cluster.ts';
 import { freePort, type NatsServer, startNatsServer } from '../support/nats-server.ts';
@@ -77,9 +79,19 @@ export class Rig {
     return [...this.servers.values()].map(({ url }) => url).join(',');
   }
 
+  /** Asks a sink, as the command line does. */
+  async ledger(): Promise<LedgerAnswer[]> {
+    const bus = await this.bus();
+    try {
+      return await readLedger(bus, { v: 1 });
+    } finally {
+      await bus.close();
+    }
+  }
+
   /** The server of the cluster through which all writes to the stream go. */
   async leaderOf(stream: string): Promise<NatsServer> {
-    const bus = await connectBus({ server: this.url, name: 'rig', log: createLogger('rig', 'silent') });
+    const bus = await this.bus();
     try {
       const { data } = await bus.request(`$JS.API.STREAM.INFO.${stream}`, '', new Uint8Array(), READY_MS);
       const { cluster } = JSON.parse(Buffer.from(data).toString());
@@ -163,6 +175,10 @@ export class Rig {
     await Promise.all([...this.servers.values()].map((server) => server.kill9()));
     await Promise.all([...this.servers.values()].map((server) => server.stop()));
     rmSync(this.dir, { recursive: true, force: true });
+  }
+
+  private bus(): Promise<Bus> {
+    return connectBus({ server: this.url, name: 'rig', log: createLogger('rig', 'silent') });
   }
 
   private async launch(options: HostOptions): Promise<Host> {

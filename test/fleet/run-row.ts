@@ -1,5 +1,6 @@
 // One row of the fault table: load from all hosts, the fault in the middle of it, quiet, and the audit.
 import { setTimeout as sleep } from 'node:timers/promises';
+import { type BootBalance, balancesOf, isClosed } from '../../services/cli/balance.ts';
 import { type Link, openLink } from '../support/link.ts';
 import { type Audit, audit, total } from './audit.ts';
 import type { Host, Rig } from './rig.ts';
@@ -47,6 +48,8 @@ export interface Outcome extends Audit {
   /** Socket events that hosts dropped at a bound, and counted. */
   readonly countedLost: number;
   readonly resent: number;
+  /** Hosts whose books do not add up, in words. */
+  readonly unbalanced: readonly string[];
   /** Services that died of the fault although it was not they that were killed. */
   readonly died: number;
 }
@@ -58,6 +61,7 @@ export function breaches({ unruly, overflows }: Row, outcome: Outcome): string[]
     ['flows lost, against those counted', lostFlows, countedLost],
     ['duplicated', duplicated, 0],
     ['wrong', wrong, 0],
+    ['books that do not add up', outcome.unbalanced.length, 0],
     ['services that died', outcome.died, 0],
   ];
   if (!overflows) must.push(['counted as lost', countedLost, 0], ['requests lost', lostRequests, 0]);
@@ -71,6 +75,7 @@ const POLL_MS = 250;
 /** Nothing new for this long: all is stored; when something is missing, we wait longer for it. */
 const QUIET_MS = 3_000;
 const PATIENCE_MS = 90_000;
+const BOOKS_MS = 20_000;
 /** A name that needs encoding on the bus. */
 const ODD_NAME = 'nöde b.example';
 export const SPOOL_BYTES = 256 << 20;
@@ -112,6 +117,7 @@ export async function runRow(rig: Rig, row: Row, plan: Plan): Promise<Outcome> {
     longestGapMs,
     countedLost: ends.reduce((sum, one) => sum + one.countedLost, 0),
     resent: ends.reduce((sum, { resent }) => sum + resent, 0),
+    unbalanced: await unbalanced(rig, prefix),
     died: rig.missing(),
   };
 }
@@ -129,6 +135,22 @@ export async function auditHosts(
   for (const [host, truth] of truths) audits.push(audit(host, truth, await stored(rig, host)));
   const flows = [...truths.values()].reduce((sum, { certain }) => sum + flowCount(certain.keys()), 0);
   return { ...total(audits), flows };
+}
+
+/** As `flowtag ledger` has them; the last books are stored a little after the last flows. */
+async function unbalanced(rig: Rig, prefix: string): Promise<string[]> {
+  const deadline = performance.now() + BOOKS_MS;
+  for (;;) {
+    const all = balancesOf(await rig.ledger()).filter(({ host }) => host.startsWith(prefix));
+    const open = all.filter((balance) => !isClosed(balance));
+    if (all.length > 0 && open.length === 0) return [];
+    if (performance.now() > deadline) return all.length === 0 ? ['there are none'] : open.map(inWords);
+    await sleep(POLL_MS);
+  }
+}
+
+function inWords({ host, inFlight, problems, runs }: BootBalance): string {
+  return `${host}: ${inFlight} in flight; ${problems.join('; ')}; ${JSON.stringify(runs.map(({ counts }) => counts))}`;
 }
 
 async function stored(rig: Rig, host: string): Promise<Told[]> {

@@ -20,11 +20,16 @@ function enter(
 }
 
 describe('the row of a run', () => {
-  test('comes with the first batch, and then at most once in a second of the host', () => {
+  test('comes with the first batch, at most once in a second of a busy host, and with each change of an idle one', () => {
     const books = new Books();
     expect(enter(books, 5n * S)).toMatchObject({ time: 5n * S, 'flowtag.run': 1n, 'host.name': 'h' });
-    expect(enter(books, 5n * S + 1n, { captured: 1 })).toBeUndefined();
-    expect(enter(books, 6n * S, { captured: 2 })).toMatchObject({ time: 6n * S });
+    const busy = (uptoNs: bigint) =>
+      books.enter(WHO, batch({ kind: 'uprobe', seq: 2, uptoNs, ledger }, [start(1, 1n)]), NOTHING, NOTHING);
+    const ledger = { captured: { socket: 9 }, dropped: {} };
+    expect(busy(5n * S + 1n)).toBeUndefined();
+    expect(busy(6n * S)).toMatchObject({ time: 6n * S });
+    expect(enter(books, 6n * S + 1n, { captured: 10 })).toMatchObject({ time: 6n * S + 1n });
+    expect(enter(books, 6n * S + 2n, { captured: 10 })).toBeUndefined();
   });
 
   test('comes when nothing changed only every ten seconds', () => {
