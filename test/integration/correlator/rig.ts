@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
+import { LEDGER_FIELDS, LEDGER_SCHEMA } from '../../../schemas/ledger.ts';
 import { decodeRows, FLOW_FIELDS, FLOW_SCHEMA, REQUEST_FIELDS, type RowOf } from '../../../schemas/rows.ts';
 import { FLOW_SUBJECTS } from '../../../schemas/subjects.ts';
 import { correlatorOptions, streamLimits } from '../../../services/correlator/config.ts';
@@ -136,6 +137,8 @@ export class Output {
   readonly flows = new Map<string, string>();
   /** Of the stream. Path to number of flows. */
   readonly requests = new Map<string, number>();
+  /** Of the stream. */
+  readonly ledger = new Set<string>();
   /** Rows that are in the stream twice. */
   readonly storedTwice: string[] = [];
   /** Rows that were published again in a message that says so, and in one that does not. */
@@ -156,6 +159,11 @@ export class Output {
 
   private onStored(message: BusMessage): void {
     for (const { key, path, value } of rowsOf(message)) {
+      if (value === undefined) {
+        if (this.ledger.has(key)) this.storedTwice.push(key);
+        this.ledger.add(key);
+        continue;
+      }
       const rows: Map<string, string | number> = typeof value === 'number' ? this.requests : this.flows;
       const name = typeof value === 'number' ? path : key;
       if (rows.has(name)) this.storedTwice.push(name);
@@ -172,8 +180,18 @@ export class Output {
   }
 }
 
-/** `value`: of a flow its path or reason, of a request its number of flows. */
-function rowsOf({ schema, data }: BusMessage): { key: string; path: string; value: string | number }[] {
+interface RowOfOutput {
+  readonly key: string;
+  readonly path: string;
+  /** Of a flow its path or reason, of a request its number of flows, nothing of books. */
+  readonly value: string | number | undefined;
+}
+
+function rowsOf({ schema, data }: BusMessage): RowOfOutput[] {
+  if (schema === LEDGER_SCHEMA)
+    return decoded(LEDGER_FIELDS, data).map((row) => {
+      return { key: `ledger ${row['flowtag.ledger.id']}`, path: '', value: undefined };
+    });
   if (schema === FLOW_SCHEMA)
     return decoded(FLOW_FIELDS, data).map((row) => {
       const event = Number.parseInt(row['flowtag.flow.id']!.slice(16), 16);
