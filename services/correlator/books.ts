@@ -15,7 +15,8 @@ const QUIET_NS = 10n * SECOND_NS;
 interface Run {
   readonly sinceNs: bigint;
   counts: Counts;
-  /** Watermark of the last row; 0n: none yet. */
+  /** Watermark of the last batch, and of the last row; 0n: none yet. */
+  uptoNs: bigint;
   rowNs: bigint;
   changed: boolean;
 }
@@ -39,15 +40,19 @@ export function entriesOf(counters: JoinCounters): Counts {
 export class Books {
   private runs: Run[] = [];
 
-  /** Books one batch, and what it changed in the join's counters; its row when one is due. */
+  /**
+   * Books one batch, and what it changed in the join's counters. Gives the rows that are due: that of its run and, when
+   * a run begins, the last one of the run before, which may have ended at any moment.
+   */
   enter(
     who: { readonly host: string; readonly boot: string; readonly idPrefix: string },
     batch: EventBatch,
     before: Counts,
     after: Counts,
-  ): LedgerRow | undefined {
+  ): LedgerRow[] {
+    const previous = this.runs.at(-1);
     const run = this.runOf(batch);
-    if (run === undefined) return undefined; // of a run whose books are closed: it repeats or is late by a whole run
+    if (run === undefined) return []; // of a run whose books are closed: it repeats or is late by a whole run
     const counts: Record<string, number> = { ...run.counts };
     const add = (name: string, count: number): void => {
       if (count !== 0) counts[name] = (counts[name] ?? 0) + count;
@@ -64,7 +69,12 @@ export class Books {
     }
     if (batch.n > 0 || after.lost_batches !== before.lost_batches) run.changed = true;
     run.counts = counts;
-    return isDue(run, batch) ? row(who, run, batch) : undefined;
+    run.uptoNs = batch.uptoNs;
+    const newest = this.runs.at(-1);
+    const ended = newest === previous ? undefined : previous;
+    const rows = ended?.changed ? [row(who, ended, 'end')] : [];
+    if (run !== newest ? run.changed : isDue(run, batch)) rows.push(row(who, run, batch.seq));
+    return rows;
   }
 
   state(): BooksState {
@@ -81,7 +91,7 @@ export class Books {
     if (this.runs.length === MAX_RUNS && sinceNs < this.runs[0]!.sinceNs) return undefined;
     // A run that was not seen from its beginning cannot add up.
     const counts: Counts = seq > 1 ? { first_batch: seq } : {};
-    const run: Run = { sinceNs, counts, rowNs: 0n, changed: true };
+    const run: Run = { sinceNs, counts, uptoNs: 0n, rowNs: 0n, changed: true };
     this.runs = [...this.runs, run].sort(bySince).slice(-MAX_RUNS);
     return run;
   }
@@ -115,12 +125,13 @@ function bySince(a: Run, b: Run): number {
 function row(
   { host, boot, idPrefix }: { host: string; boot: string; idPrefix: string },
   run: Run,
-  { uptoNs, seq }: EventBatch,
+  occasion: number | 'end',
 ): LedgerRow {
+  const { uptoNs } = run;
   run.rowNs = uptoNs;
   run.changed = false;
   return {
-    'flowtag.ledger.id': idPrefix + fnv1a64(`${run.sinceNs} ${seq}`),
+    'flowtag.ledger.id': idPrefix + fnv1a64(`${run.sinceNs} ${occasion}`),
     time: uptoNs,
     'host.name': host,
     'flowtag.boot': boot,

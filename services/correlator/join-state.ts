@@ -73,6 +73,7 @@ const books = z.array(
   z.object({
     sinceNs: z.bigint(),
     counts: z.record(z.string(), z.number().int()),
+    uptoNs: z.bigint(),
     rowNs: z.bigint(),
     changed: z.boolean(),
   }),

@@ -52,15 +52,15 @@ export interface JoinLimits {
 export interface Joined {
   readonly flows: Flow[];
   readonly requests: FinishedRequest[];
-  /** The books of the batch's run, when they are due. */
-  readonly ledger: LedgerRow | undefined;
+  /** Books that are due. */
+  readonly ledger: readonly LedgerRow[];
   /** The batch may be one that was processed before: the rows may be in the store already. */
   readonly uncertain: boolean;
 }
 
 /** Rows in a batch are fewer (events.ts): message and row make one number, exact below 2^37 messages. */
 const ROWS_PER_MESSAGE = 65_536;
-const NOTHING: Joined = { flows: [], requests: [], ledger: undefined, uncertain: false };
+const NOTHING: Joined = { flows: [], requests: [], ledger: [], uncertain: false };
 
 export class Join {
   counters: JoinCounters = newCounters();
@@ -115,7 +115,7 @@ export class Join {
     return {
       flows,
       requests,
-      ledger: this.resuming ? undefined : ledger,
+      ledger: this.resuming ? [] : ledger,
       uncertain: arrival === 'uncertain',
     };
   }

@@ -58,9 +58,10 @@ export function requestMessages(
 }
 
 /** Behind the flows and requests that it counts: who finds it stored finds them stored. */
-export function ledgerMessage(row: LedgerRow, context: OutputContext, out: Outputs): void {
+export function ledgerMessage(rows: readonly LedgerRow[], context: OutputContext, out: Outputs): void {
+  if (rows.length === 0) return;
   const message = { subject: ledgerSubject(context.host), schema: LEDGER_SCHEMA };
-  split(message, `${context.idPrefix}.l`, LEDGER_FIELDS, [row], context.replay, out);
+  split(message, `${context.idPrefix}.l`, LEDGER_FIELDS, rows, context.replay, out);
 }
 
 function byService<R extends { 'service.name': string | null }>(rows: readonly R[]): Map<string, R[]> {

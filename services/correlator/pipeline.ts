@@ -76,7 +76,7 @@ export class Pipeline {
     const { seq } = message;
     const joined = this.join.accept(arrived.host, arrived.batch, seq);
     const { flows, requests, ledger } = joined;
-    if (flows.length === 0 && requests.length === 0 && ledger === undefined) return NOTHING;
+    if (flows.length === 0 && requests.length === 0 && ledger.length === 0) return NOTHING;
     const context = {
       host: arrived.host,
       idPrefix: `${this.streamId}.${seq}`,
@@ -85,7 +85,7 @@ export class Pipeline {
     const out: Outputs = { messages: [], oversize: 0 };
     flowMessages(flows, context, out);
     requestMessages(requests, context, out);
-    if (ledger) ledgerMessage(ledger, context, out);
+    ledgerMessage(ledger, context, out);
     if (out.oversize === 0) return out.messages;
     this.oversizeRows += out.oversize;
     const detail = `${out.oversize} rows larger than a message may be`;

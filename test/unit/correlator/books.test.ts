@@ -16,7 +16,9 @@ function enter(
 ) {
   const { seq = 1, sinceNs = 1n, captured = 0 } = more;
   const ledger = { captured: { socket: captured }, dropped: {} };
-  return books.enter(WHO, batch({ kind: 'kprobe', seq, sinceNs, uptoNs, ledger }, []), NOTHING, NOTHING);
+  return books
+    .enter(WHO, batch({ kind: 'kprobe', seq, sinceNs, uptoNs, ledger }, []), NOTHING, NOTHING)
+    .at(-1);
 }
 
 describe('the row of a run', () => {
@@ -24,7 +26,9 @@ describe('the row of a run', () => {
     const books = new Books();
     expect(enter(books, 5n * S)).toMatchObject({ time: 5n * S, 'flowtag.run': 1n, 'host.name': 'h' });
     const busy = (uptoNs: bigint) =>
-      books.enter(WHO, batch({ kind: 'uprobe', seq: 2, uptoNs, ledger }, [start(1, 1n)]), NOTHING, NOTHING);
+      books
+        .enter(WHO, batch({ kind: 'uprobe', seq: 2, uptoNs, ledger }, [start(1, 1n)]), NOTHING, NOTHING)
+        .at(-1);
     const ledger = { captured: { socket: 9 }, dropped: {} };
     expect(busy(5n * S + 1n)).toBeUndefined();
     expect(busy(6n * S)).toMatchObject({ time: 6n * S });
@@ -43,7 +47,7 @@ describe('the row of a run', () => {
     const books = new Books();
     enter(books, 5n * S);
     const early = batch({ kind: 'uprobe', seq: 2, uptoNs: 6n * S }, [start(1, 1n)]);
-    expect(books.enter(WHO, early, NOTHING, NOTHING)).toBeUndefined();
+    expect(books.enter(WHO, early, NOTHING, NOTHING)).toEqual([]);
     expect(enter(books, 7n * S, { seq: 3, captured: 1 })).toMatchObject({ time: 7n * S });
   });
 
@@ -70,6 +74,23 @@ test('each run has books of its own; the last two are remembered, and closed boo
   ]);
 });
 
+test('a run that ended in the middle of a second gives its last row when the next begins', () => {
+  const books = new Books();
+  const ledger = { captured: { socket: 1 }, dropped: {} };
+  enter(books, 5n * S);
+  const last = batch({ kind: 'uprobe', seq: 2, uptoNs: 5n * S + 7n, ledger }, [start(1, 1n)]);
+  expect(books.enter(WHO, last, NOTHING, NOTHING)).toEqual([]);
+  const next = batch({ kind: 'kprobe', seq: 1, sinceNs: 9n, uptoNs: 8n * S }, []);
+  expect(books.enter(WHO, next, NOTHING, NOTHING)).toMatchObject([
+    {
+      'flowtag.run': 1n,
+      time: 5n * S + 7n,
+      'flowtag.ledger.counts': '{"captured.socket":1,"received.uprobe":1}',
+    },
+    { 'flowtag.run': 9n, time: 8n * S },
+  ]);
+});
+
 test('a run that is not seen from its beginning says so', () => {
   const row = enter(new Books(), S, { seq: 7 })!;
   expect(readCounts(row['flowtag.ledger.counts']!)).toEqual({ first_batch: 7, 'captured.socket': 0 });
@@ -81,7 +102,7 @@ test('what arrived and what became of it is booked under its names', () => {
   const events = batch({ kind: 'uprobe', seq: 1, uptoNs: 30n * S, processes: [DEFAULT_PROCESS] }, [
     start(1, 1n),
   ]);
-  const row = books.enter(WHO, events, NOTHING, entriesOf(after))!;
+  const row = books.enter(WHO, events, NOTHING, entriesOf(after))[0]!;
   expect(readCounts(row['flowtag.ledger.counts']!)).toEqual({
     'received.uprobe': 1,
     flows: 3,
