@@ -29,7 +29,8 @@ export async function runSideBySide(
   const beganMs = performance.now();
   const seconds = (): number => (performance.now() - beganMs) / 1000;
   try {
-    return { seconds: seconds(), clients, requests, ...(await measure(program, clients, requests)) };
+    const measured = await measure(program, clients, requests);
+    return { seconds: seconds(), clients, requests, ...measured };
   } catch (error) {
     return { seconds: seconds(), clients, requests, failure: (error as Error).message };
   }
