@@ -4,9 +4,11 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { unpack } from '../../schemas/codec.ts';
 import { decodeEvents, type EventBatch } from '../../schemas/events.ts';
+import { LEDGER_FIELDS } from '../../schemas/ledger.ts';
 import { decodeRows, FLOW_FIELDS, REQUEST_FIELDS } from '../../schemas/rows.ts';
 import { status } from '../../schemas/status.ts';
 import {
+  BOOKS,
   CALLERS,
   FLOW,
   HEAD,
@@ -62,6 +64,7 @@ describe("today's decoder", () => {
   it('reads the golden flows and requests', () => {
     expect(decodeRows(FLOW_FIELDS, golden('flow.v1'))).toEqual([FLOW]);
     expect(decodeRows(REQUEST_FIELDS, golden('request.v1'))).toEqual([REQUEST]);
+    expect(decodeRows(LEDGER_FIELDS, golden('ledger.v1'))).toEqual([BOOKS]);
   });
 
   it('reads the golden status', () => {

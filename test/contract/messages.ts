@@ -8,6 +8,7 @@ import {
   PROCESS_COLUMNS,
   UPROBE_COLUMNS,
 } from '../../schemas/events.ts';
+import { LEDGER_FIELDS, type LedgerRow } from '../../schemas/ledger.ts';
 import {
   encodeRows,
   type FinishedRequest,
@@ -142,11 +143,21 @@ export const STATUS: Status = {
   counters: { 'captured.socket': 4_294_967_296, wakes: 0 },
 };
 
+export const BOOKS: LedgerRow = {
+  'flowtag.ledger.id': '0123456789abcdef00000000deadbeef',
+  time: HEAD.uptoNs,
+  'host.name': HEAD.host,
+  'flowtag.boot': HEAD.boot,
+  'flowtag.run': HEAD.ledger.sinceNs,
+  'flowtag.ledger.counts': '{"captured.socket":3,"dropped.ring_full.socket":1,"received.kprobe":2}',
+};
+
 export const MESSAGES: Readonly<Record<string, () => Uint8Array>> = {
   'uprobe.v1': () => events('uprobe', 41, UPROBE_COLUMNS, UPROBE_ROWS, [PROCESS]),
   'kprobe.v1': () => events('kprobe', 42, KPROBE_COLUMNS, KPROBE_ROWS, KPROBE_PROCESSES, CALLERS),
   'flow.v1': () => encodeRows(FLOW_FIELDS, [FLOW]),
   'request.v1': () => encodeRows(REQUEST_FIELDS, [REQUEST]),
+  'ledger.v1': () => encodeRows(LEDGER_FIELDS, [BOOKS]),
   'status.v1': () => pack(STATUS),
 };
 
