@@ -73,7 +73,10 @@ export class Books {
     const newest = this.runs.at(-1);
     const ended = newest === previous ? undefined : previous;
     const rows = ended?.changed ? [row(who, ended, 'end')] : [];
-    if (run !== newest ? run.changed : isDue(run, batch)) rows.push(row(who, run, batch.seq));
+    // A batch that was missing may come as the last of all.
+    const isComplete = after.lost_batches! < before.lost_batches! && counts.lost_batches === 0;
+    const due = isComplete ? isCovered(counts) : isDue(run, batch);
+    if (run !== newest ? run.changed : due) rows.push(row(who, run, batch.seq));
     return rows;
   }
 

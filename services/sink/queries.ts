@@ -52,7 +52,7 @@ export function lookupQuery(query: LookupQuery, nowNs: bigint): Query | string {
 
 /** The newest books of each run that were made by then. */
 export function ledgerQuery({ host, untilNs = TIME_MAX_NS }: LedgerQuery): Query {
-  const newest = `SELECT ${LEDGER.columns.map(({ name }) => name).join(', ')} FROM ledger WHERE ${ofHost(host)} ORDER BY time DESC, stream_seq DESC LIMIT 1 BY host_name, boot, run`;
+  const newest = `SELECT ${LEDGER.columns.map(({ name }) => name).join(', ')} FROM ledger WHERE ${ofHost(host)} ORDER BY stream_seq DESC LIMIT 1 BY host_name, boot, run`;
   return {
     sql: `SELECT ${selectColumns(LEDGER)} FROM (${newest}) AS newest ORDER BY newest.host_name, newest.run LIMIT ${LEDGER_ROWS_MAX}`,
     params: { from: 0, upto: clamp(untilNs), ...(host === undefined ? {} : { host }) },

@@ -76,8 +76,8 @@ class SimulatedHost {
       if (waitMs > 0) await sleep(waitMs, undefined, { signal }).catch(() => undefined);
     }
     this.drain(true);
-    this.settle();
     this.send('kprobe', [], this.nowNs()); // as capture does at its end
+    this.settle();
   }
 
   private drain(last: boolean): void {

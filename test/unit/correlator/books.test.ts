@@ -57,6 +57,23 @@ describe('the row of a run', () => {
     expect(enter(books, 200n * S)).toBeDefined();
   });
 
+  test('comes when the last batch that was missing has arrived', () => {
+    const books = new Books();
+    const lost = (lost_batches: number) => ({ ...NOTHING, lost_batches });
+    const at = (seq: number) =>
+      batch({ kind: 'uprobe', seq, uptoNs: 5n * S, ledger: { captured: { socket: 9 }, dropped: {} } }, [
+        start(seq, 1n),
+      ]);
+    books.enter(WHO, at(1), lost(0), lost(0));
+    expect(books.enter(WHO, at(4), lost(0), lost(2))).toEqual([]);
+    expect(books.enter(WHO, at(2), lost(2), lost(1))).toEqual([]);
+    const [complete] = books.enter(WHO, at(3), lost(1), lost(0));
+    expect(readCounts(complete!['flowtag.ledger.counts']!)).toMatchObject({
+      'received.uprobe': 4,
+      lost_batches: 0,
+    });
+  });
+
   test('has an id that names the boot and is the same in a replay', () => {
     const [one, two] = [new Books(), new Books()].map((books) => enter(books, S)!['flowtag.ledger.id']);
     expect(one).toBe(two);
