@@ -63,8 +63,10 @@ export class Books {
       ...prefixed('captured', batch.ledger.captured),
       ...prefixed('dropped', batch.ledger.dropped),
     };
+    // They only grow: a batch that comes late tells less than those before it.
     for (const [name, count] of Object.entries(told)) {
-      if (count !== (counts[name] ?? 0)) run.changed = true;
+      if (count <= (counts[name] ?? -1)) continue;
+      run.changed = true;
       counts[name] = count;
     }
     if (batch.n > 0 || after.lost_batches !== before.lost_batches) run.changed = true;

@@ -61,14 +61,16 @@ describe('the row of a run', () => {
     const books = new Books();
     const lost = (lost_batches: number) => ({ ...NOTHING, lost_batches });
     const at = (seq: number) =>
-      batch({ kind: 'uprobe', seq, uptoNs: 5n * S, ledger: { captured: { socket: 9 }, dropped: {} } }, [
-        start(seq, 1n),
-      ]);
+      batch(
+        { kind: 'uprobe', seq, uptoNs: 5n * S, ledger: { captured: { request_start: seq }, dropped: {} } },
+        [start(seq, 1n)],
+      );
     books.enter(WHO, at(1), lost(0), lost(0));
     expect(books.enter(WHO, at(4), lost(0), lost(2))).toEqual([]);
     expect(books.enter(WHO, at(2), lost(2), lost(1))).toEqual([]);
     const [complete] = books.enter(WHO, at(3), lost(1), lost(0));
     expect(readCounts(complete!['flowtag.ledger.counts']!)).toMatchObject({
+      'captured.request_start': 4,
       'received.uprobe': 4,
       lost_batches: 0,
     });
