@@ -1,9 +1,13 @@
 import { defineConfig } from 'vitest/config';
 import { SkipReporter } from './test/support/skip-reporter.ts';
 
-// Layers that need nothing but the sources run side by side, before the others. The rest share this machine's
-// kernel, processes and two cores, and some measure: one file at a time.
+// Layers that need nothing but the sources run side by side, before the others. Those with servers and services of
+// their own mostly wait for them: two at a time. The rest share this machine's kernel, processes and two cores, and
+// some measure: one file at a time.
 const PURE_LAYERS = ['test/unit/**/*.test.ts', 'test/contract/**/*.test.ts'];
+const WAITING_LAYERS = ['cli', 'correlator', 'infra', 'nats', 'runtime', 'sink'].map(
+  (part) => `test/integration/${part}/**/*.test.ts`,
+);
 
 export default defineConfig({
   test: {
@@ -19,14 +23,24 @@ export default defineConfig({
       },
       {
         test: {
+          name: 'waiting',
+          include: WAITING_LAYERS,
+          maxWorkers: 2,
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        test: {
           name: 'host',
           include: ['test/**/*.test.ts'],
-          exclude: PURE_LAYERS,
+          exclude: [...PURE_LAYERS, ...WAITING_LAYERS],
           globalSetup: 'test/support/docker.ts',
           fileParallelism: false,
           testTimeout: 60_000,
           hookTimeout: 60_000,
-          sequence: { groupOrder: 1 },
+          sequence: { groupOrder: 2 },
         },
       },
     ],
