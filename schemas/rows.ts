@@ -92,6 +92,9 @@ export type FinishedRequest = RowOf<typeof REQUEST_FIELDS>;
 
 export const FLOW_COLUMNS = Object.keys(FLOW_FIELDS) as (keyof Flow)[];
 
+/** MessagePack knows larger ones; as nanoseconds no calendar does. */
+const [TIME_MIN, TIME_MAX] = [-(2n ** 63n), 2n ** 64n - 1n];
+
 const value = z.union([z.string(), z.number(), z.bigint(), z.null()]);
 const rowsMessage = z.object({
   v: z.literal(1),
@@ -120,6 +123,8 @@ export function decodeRows<F extends FieldTypes>(fields: F, bytes: Uint8Array): 
       const cell = at[i]! < 0 ? null : cells[at[i]!]!;
       if (cell !== null && typeof cell !== (type === 'time' ? 'bigint' : type))
         return `row ${index}: ${name} is a ${typeof cell}, not a ${type}`;
+      if (typeof cell === 'bigint' && (cell < TIME_MIN || cell > TIME_MAX))
+        return `row ${index}: ${name} does not fit in 64 bits`;
       row[name] = cell;
     }
     out.push(row as RowOf<F>);

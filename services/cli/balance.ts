@@ -40,9 +40,11 @@ export function balancesOf(rows: readonly LedgerAnswer[]): BootBalance[] {
   for (const row of rows) {
     const host = row['host.name'] ?? '';
     const key = `${host}\0${row['flowtag.boot']}`;
-    boots.set(key, [...(boots.get(key) ?? []), row]);
+    const ofBoot = boots.get(key);
+    if (ofBoot === undefined) boots.set(key, [row]);
+    else ofBoot.push(row);
     const run = row['flowtag.run'] ?? 0n;
-    if (run > (newestRun.get(host) ?? -1n)) newestRun.set(host, run);
+    if (run >= (newestRun.get(host) ?? run)) newestRun.set(host, run);
   }
   return [...boots.values()].map((ofBoot) =>
     balanceOfBoot(ofBoot, newestRun.get(ofBoot[0]!['host.name'] ?? '')!),
@@ -104,6 +106,7 @@ function balanceOfRun(row: LedgerAnswer): RunBalance {
 function problemsOfRun({ counts, captured, dropped, received, missing }: RunBalance): string[] {
   if (counts.unreadable) return ['its books cannot be read: made by another version'];
   const problems = unjoined(counts);
+  if (counts.names_left_out) problems.push('its host told more kinds of counts than are kept');
   if (counts.uncertain_batches)
     problems.push(`${counts.uncertain_batches} batches may have been counted twice`);
   // Batches that the host dropped itself leave a gap, too: their events are accounted for.

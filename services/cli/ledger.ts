@@ -1,15 +1,13 @@
 // `flowtag ledger`: captured, stored and dropped, for each host; whether the books add up.
 import { type Command, Option } from 'commander';
 import { nowNs } from '../runtime/clock.ts';
-import { type BootBalance, balancesOf, isClosed, type RunBalance } from './balance.ts';
+import { balancesOf, isClosed } from './balance.ts';
 import { openBus } from './bus-session.ts';
-import { escapeJson, escapeWord } from './escape.ts';
 import { readLedger } from './flow-api.ts';
 import { OUTPUTS, type OutputFormat } from './format.ts';
+import { ledgerJson, ledgerText } from './ledger-text.ts';
 import { chooseServer } from './server-choice.ts';
-import { textTable } from './text-table.ts';
 import { parseTime } from './time-argument.ts';
-import { localDateTime, rfc3339 } from './time-text.ts';
 import { parsed, type RunVerb, type VerbContext } from './verb.ts';
 
 interface LedgerOptions {
@@ -20,31 +18,6 @@ interface LedgerOptions {
 }
 
 const UNBALANCED = 1;
-const HEADER = [
-  'HOST',
-  'BOOT',
-  'CAPTURED',
-  'DROPPED',
-  'LOST',
-  'FLOWS',
-  'STORED',
-  'IN FLIGHT',
-  'UP TO',
-  'BOOKS',
-];
-const ALIGNS = [
-  'left',
-  'left',
-  'right',
-  'right',
-  'right',
-  'right',
-  'right',
-  'right',
-  'left',
-  'left',
-] as const;
-
 export function addLedger(program: Command, run: RunVerb): void {
   program
     .command('ledger')
@@ -83,7 +56,7 @@ async function ledger(options: LedgerOptions, context: VerbContext): Promise<num
       }),
     );
     await context.out.writeAll(
-      output === 'json' ? balances.map(toJson) : toText(balances, output === 'wide'),
+      output === 'json' ? balances.map(ledgerJson) : ledgerText(balances, output === 'wide'),
     );
     if (balances.length === 0)
       context.say('no books yet: a host has some a second after its first batch of events was joined');
@@ -91,60 +64,4 @@ async function ledger(options: LedgerOptions, context: VerbContext): Promise<num
   } finally {
     await bus.close();
   }
-}
-
-function toText(balances: readonly BootBalance[], wide: boolean): string[] {
-  if (balances.length === 0) return [];
-  const rows = balances.map((balance) => {
-    const { host, boot, runs, lost, flows, flowsStored, inFlight } = balance;
-    const sum = (count: (run: RunBalance) => number) => `${runs.reduce((all, run) => all + count(run), 0)}`;
-    return [
-      escapeWord(host),
-      escapeWord(boot.slice(0, 8)),
-      sum(({ captured }) => captured),
-      sum(({ dropped }) => dropped),
-      `${lost}`,
-      `${flows}`,
-      `${flowsStored ?? 'expired'}`,
-      `${inFlight}`,
-      localDateTime(runs.at(-1)!.uptoNs).slice(0, 19),
-      isClosed(balance) ? 'add up' : balance.problems.length > 0 ? 'do not add up' : 'open',
-    ];
-  });
-  const lines = textTable(ALIGNS, [HEADER, ...rows]);
-  return [lines[0]!, ...balances.flatMap((balance, i) => [lines[i + 1]!, ...details(balance, wide)])];
-}
-
-/** Why books do not add up; with `wide` every count of every run. */
-function details({ runs, lost, problems }: BootBalance, wide: boolean): string[] {
-  const said = problems.map((problem) => `  ${problem}`);
-  if (lost > 0) said.push(`  ${lost} events were lost when a run of capture ended without an orderly stop`);
-  if (!wide) return said;
-  return [
-    ...said,
-    ...runs.map(({ sinceNs, counts }) => `  run since ${localDateTime(sinceNs)}: ${inWords(counts)}`),
-  ];
-}
-
-function inWords(counts: Readonly<Record<string, number>>): string {
-  return Object.entries(counts)
-    .map(([name, count]) => `${escapeWord(name)} ${count}`)
-    .join(', ');
-}
-
-function toJson(balance: BootBalance): string {
-  const { host, boot, runs, ...rest } = balance;
-  return escapeJson(
-    JSON.stringify({
-      'host.name': host,
-      'flowtag.boot': boot,
-      balanced: isClosed(balance),
-      ...rest,
-      runs: runs.map(({ sinceNs, uptoNs, ...run }) => ({
-        since: rfc3339(sinceNs),
-        upto: rfc3339(uptoNs),
-        ...run,
-      })),
-    }),
-  );
 }

@@ -8,11 +8,10 @@ import type { Bus } from '../runtime/bus.ts';
 import { nowNs } from '../runtime/clock.ts';
 import { FlowtagError } from '../runtime/errors.ts';
 import { openBus } from './bus-session.ts';
-import { escapeJson, escapeText, escapeWord } from './escape.ts';
-import { Fleet, type Member } from './fleet.ts';
+import { Fleet } from './fleet.ts';
+import { memberJson, membersText } from './fleet-text.ts';
 import { readLedger } from './flow-api.ts';
 import { chooseServer } from './server-choice.ts';
-import { textTable } from './text-table.ts';
 import { parseDuration } from './time-argument.ts';
 import { parsed, type RunVerb, type VerbContext } from './verb.ts';
 
@@ -25,8 +24,6 @@ const NOT_WELL = 1;
 /** Two heartbeats of each service, which come every 5 s. */
 const WAIT_MS = 10_500;
 const DAY_NS = 86_400_000_000_000n;
-const HEADER = ['SERVICE', 'HOST', 'VERSION', 'STATE', 'BACKEND', 'PROBED', 'EVENTS/S', 'LAG', 'DROPPED'];
-const ALIGNS = ['left', 'left', 'left', 'left', 'left', 'right', 'right', 'right', 'right'] as const;
 
 export function addStatus(program: Command, run: RunVerb): void {
   program
@@ -63,7 +60,7 @@ async function status({ wait, output }: StatusOptions, context: VerbContext): Pr
     const books = await knownHosts(bus, say);
     await listening;
     const members = fleet.members(books ?? [], nowNs() - DAY_NS);
-    await out.writeAll(output === 'json' ? members.map(toJson) : toText(members));
+    await out.writeAll(output === 'json' ? members.map(memberJson) : membersText(members));
     if (members.length === 0) say('no service sends heartbeats on this bus; start one with: flowtag up');
     const isWell = books !== undefined && members.every(({ state }) => state === 'ready');
     return isWell && members.length > 0 ? 0 : NOT_WELL;
@@ -81,30 +78,4 @@ async function knownHosts(bus: Bus, say: (text: string) => void): Promise<Ledger
     say(`hosts that are silent cannot be told: ${error.message}`);
     return undefined;
   }
-}
-
-function toText(members: readonly Member[]): string[] {
-  if (members.length === 0) return [];
-  const rows = members.map((member) => [
-    member.role,
-    escapeWord(member.host),
-    escapeWord(member.version),
-    member.state,
-    escapeWord(member.backend),
-    `${member.executables ?? ''}`,
-    member.eventsPerSecond?.toFixed(1) ?? '',
-    member.lag,
-    `${member.dropped}`,
-  ]);
-  const [header, ...lines] = textTable(ALIGNS, [HEADER, ...rows]);
-  return [
-    header!,
-    ...members.flatMap(({ notes }, i) => [lines[i]!, ...notes.map((note) => `  ${escapeText(note)}`)]),
-  ];
-}
-
-function toJson({ host, eventsPerSecond, ...member }: Member): string {
-  return escapeJson(
-    JSON.stringify({ ...member, 'host.name': host, events_per_second: eventsPerSecond ?? null }),
-  );
 }

@@ -12,6 +12,9 @@ const SECOND_NS = 1_000_000_000n;
 /** A row at least this often, changed or not: it says that the host is covered. */
 const QUIET_NS = 10n * SECOND_NS;
 
+/** A host that makes up names in every batch must not fill checkpoints with them; a good one has some thirty. */
+const MAX_NAMES = 256;
+
 interface Run {
   readonly sinceNs: bigint;
   counts: Counts;
@@ -67,6 +70,10 @@ export class Books {
     for (const [name, count] of Object.entries(told)) {
       if (count <= (counts[name] ?? -1)) continue;
       run.changed = true;
+      if (!(name in counts) && Object.keys(counts).length >= MAX_NAMES) {
+        add('names_left_out', 1);
+        continue;
+      }
       counts[name] = count;
     }
     if (batch.n > 0 || after.lost_batches !== before.lost_batches) run.changed = true;

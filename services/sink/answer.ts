@@ -60,7 +60,10 @@ async function look(
   if (verb === 'ledger') {
     const query = decode(ledgerSchema, data);
     if (typeof query === 'string') return query;
-    return { v: 1, rows: await ledgerRows(query, store(), nowNs() - BigInt(retentionDays) * DAY_NS) };
+    const rows = await ledgerRows(query, store(), nowNs() - BigInt(retentionDays) * DAY_NS);
+    return rows.length <= REPLY_BYTES_MAX
+      ? { v: 1, rows }
+      : 'the books are more than one answer can carry; ask for those of one host, or since later';
   }
   const query = readFlowsQuery(verb, data, nowNs());
   return typeof query === 'string' ? query : await flowsReply(query, store());

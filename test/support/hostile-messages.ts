@@ -1,18 +1,20 @@
 // Malformed, truncated, hostile and random messages for every subject, from a seed: the same seed, the same messages.
 import { pack, unpack } from '../../schemas/codec.ts';
 import {
+  type ApiVerb,
   apiSubject,
   encodeToken,
   eventSubject,
   flowSubject,
+  ledgerSubject,
   requestSubject,
   statusSubject,
 } from '../../schemas/subjects.ts';
 import { MESSAGES } from '../contract/messages.ts';
 
-export type Target = 'uprobe' | 'kprobe' | 'flow' | 'request' | 'status' | 'flows' | 'lookup';
-export const STREAM_TARGETS = ['uprobe', 'kprobe', 'flow', 'request'] as const;
-export const API_TARGETS = ['flows', 'lookup'] as const;
+export const STREAM_TARGETS = ['uprobe', 'kprobe', 'flow', 'request', 'books'] as const;
+export const API_TARGETS = ['flows', 'lookup', 'ledger'] as const;
+export type Target = (typeof STREAM_TARGETS)[number] | (typeof API_TARGETS)[number] | 'status';
 
 export interface HostileMessage {
   readonly target: Target;
@@ -39,6 +41,7 @@ const HOST = 'node-a.example.org';
 const QUERIES = {
   flows: { v: 1, last: 20, sinceNs: 2n ** 60n },
   lookup: { v: 1, ends: [{ address: '10.0.0.7', port: 40_524 }], windowNs: 10n ** 9n, limit: 5 },
+  ledger: { v: 1, host: HOST, sinceNs: 2n ** 60n },
 };
 
 const GOOD: Readonly<Record<Target, Good>> = {
@@ -46,9 +49,11 @@ const GOOD: Readonly<Record<Target, Good>> = {
   kprobe: good('kprobe.v1', eventSubject('kprobe', HOST)),
   flow: good('flow.v1', flowSubject(HOST, 'orders')),
   request: good('request.v1', requestSubject(HOST, 'orders')),
+  books: good('ledger.v1', ledgerSubject(HOST)),
   status: good('status.v1', statusSubject('capture', HOST)),
-  flows: { schema: 'api.v1', subject: apiSubject('flows'), bytes: Buffer.from(pack(QUERIES.flows)) },
-  lookup: { schema: 'api.v1', subject: apiSubject('lookup'), bytes: Buffer.from(pack(QUERIES.lookup)) },
+  flows: question('flows'),
+  lookup: question('lookup'),
+  ledger: question('ledger'),
 };
 
 /** A terminal that takes these at their word hides, recolours or retypes what is on it. */
@@ -229,6 +234,10 @@ export function hostileMessage(random: Random, targets: readonly Target[]): Host
 
 function good(schema: string, subject: string): Good {
   return { schema, subject, bytes: Buffer.from(MESSAGES[schema]!()) };
+}
+
+function question(verb: ApiVerb): Good {
+  return { schema: 'api.v1', subject: apiSubject(verb), bytes: Buffer.from(pack(QUERIES[verb])) };
 }
 
 /** One value in it, at any depth, by a nasty one. */

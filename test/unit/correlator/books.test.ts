@@ -129,3 +129,16 @@ test('what arrived and what became of it is booked under its names', () => {
     merged: 1,
   });
 });
+
+test('names that a host makes up in every batch do not pile up', () => {
+  const books = new Books();
+  for (let seq = 1; seq <= 200; seq++) {
+    const dropped = Object.fromEntries(Array.from({ length: 64 }, (_, n) => [`${seq}.${n}`, 1]));
+    const ledger = { captured: { socket: seq }, dropped };
+    books.enter(WHO, batch({ kind: 'kprobe', seq, uptoNs: 5n * S, ledger }, []), NOTHING, NOTHING);
+  }
+  const { counts } = books.state()[0]!;
+  expect(Object.keys(counts).length).toBe(257);
+  expect(counts.names_left_out).toBe(64 * 200 - 255);
+  expect(counts['captured.socket']).toBe(200);
+});

@@ -3,7 +3,13 @@
 import { beforeAll, expect, test } from 'vitest';
 import { flowsQuery, lookupQuery } from '../../../schemas/api.ts';
 import { decode } from '../../../schemas/codec.ts';
-import { status } from '../../../schemas/status.ts';
+import { LEDGER_ANSWER_FIELDS, ledgerQuery } from '../../../schemas/ledger.ts';
+import { decodeRows } from '../../../schemas/rows.ts';
+import { readStatus, status } from '../../../schemas/status.ts';
+import { balancesOf } from '../../../services/cli/balance.ts';
+import { Fleet } from '../../../services/cli/fleet.ts';
+import { memberJson, membersText } from '../../../services/cli/fleet-text.ts';
+import { ledgerJson, ledgerText } from '../../../services/cli/ledger-text.ts';
 import { decodeCheckpoint, encodeCheckpoint } from '../../../services/correlator/checkpoint.ts';
 import { Join } from '../../../services/correlator/join.ts';
 import { Pipeline } from '../../../services/correlator/pipeline.ts';
@@ -20,6 +26,7 @@ const CREATED = '2026-07-01T00:00:00Z';
 const RSS_MORE_BYTES = 512 << 20;
 /** Text that capture wrote is not read again on the way: what the store says of it is soon enough, and counted. */
 const MAY_BE_UNSTORABLE = /: (network\.\w+\.address|trace_id|span_id) cannot be stored|days apart/;
+const SCHEMAS = { status, flows: flowsQuery, lookup: lookupQuery, ledger: ledgerQuery };
 const LIMITS = {
   windowNs: 60n * 10n ** 9n,
   lateNs: 10n ** 10n,
@@ -74,7 +81,7 @@ test(`sink: each of ${COUNT} becomes rows that the store can hold, or is refused
 }, () => {
   const random = new Random(SEED);
   for (let n = 1; n <= COUNT; n++) {
-    const message = hostileMessage(random, ['flow', 'request']);
+    const message = hostileMessage(random, ['flow', 'request', 'books']);
     const read = readMessage(onBus(message, n), 0);
     if (message.isBad && message.deed !== 'another subject')
       expect(read, naming(message, n)).toHaveProperty('reason');
@@ -86,8 +93,8 @@ test(`sink: each of ${COUNT} becomes rows that the store can hold, or is refused
 test(`heartbeats, questions and positions: none of ${COUNT} is thrown`, { timeout: 120_000 }, () => {
   const random = new Random(SEED);
   for (let n = 1; n <= COUNT; n++) {
-    const message = hostileMessage(random, ['status', 'flows', 'lookup']);
-    const schema = { status, flows: flowsQuery, lookup: lookupQuery }[message.target as 'status'];
+    const message = hostileMessage(random, ['status', 'flows', 'lookup', 'ledger']);
+    const schema = SCHEMAS[message.target as keyof typeof SCHEMAS];
     const read = decode(schema, message.data);
     if (message.isBad && !message.deed.startsWith('another s'))
       expect(typeof read, naming(message, n)).toBe('string');
@@ -96,6 +103,33 @@ test(`heartbeats, questions and positions: none of ${COUNT} is thrown`, { timeou
   }
   expect({}).not.toHaveProperty('polluted');
 });
+
+test(`command line: none of ${COUNT} is thrown, and nothing that a terminal obeys is printed`, {
+  timeout: 120_000,
+}, () => {
+  const random = new Random(SEED);
+  const fleet = new Fleet();
+  for (let n = 1; n <= COUNT; n++) {
+    const message = hostileMessage(random, ['books', 'status']);
+    const beat = readStatus(message);
+    if (beat) fleet.accept(beat);
+    const rows = message.target === 'books' ? decodeRows(LEDGER_ANSWER_FIELDS, message.data) : [];
+    if (message.isBad && !message.deed.startsWith('another s') && message.target === 'books')
+      expect(typeof rows, naming(message, n)).toBe('string');
+    if (typeof rows === 'string') continue;
+    const balances = balancesOf(rows);
+    const told = [...ledgerText(balances, true), ...balances.map(ledgerJson)];
+    expect(told.filter(isUnsafe), naming(message, n)).toEqual([]);
+    if (n % 500 > 0) continue;
+    const members = fleet.members(rows, 0n);
+    expect([...membersText(members), ...members.map(memberJson)].filter(isUnsafe)).toEqual([]);
+  }
+});
+
+/** Control, format and separator characters, private ones, and halves of pairs. */
+function isUnsafe(line: string): boolean {
+  return /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}]/u.test(line);
+}
 
 function refusals(pipeline: Pipeline): number {
   return Object.values(pipeline.refused).reduce((sum, count) => sum + count, 0);

@@ -2,9 +2,10 @@ import { pino } from 'pino';
 import { expect, test } from 'vitest';
 import { API_SCHEMA, apiReply } from '../../../schemas/api.ts';
 import { pack, unpack } from '../../../schemas/codec.ts';
+import type { ApiVerb } from '../../../schemas/subjects.ts';
 import { type AnswerOptions, answer } from '../../../services/sink/answer.ts';
 import { Counters } from '../../../services/sink/counters.ts';
-import { FLOWS } from '../../../services/sink/schema.ts';
+import { FLOWS, LEDGER } from '../../../services/sink/schema.ts';
 import { type Store, StoreError } from '../../../services/sink/store-client.ts';
 
 function options(query: Store['query']): AnswerOptions {
@@ -17,8 +18,13 @@ function options(query: Store['query']): AnswerOptions {
   };
 }
 
-async function ask(data: Uint8Array, use = options(async () => []), schema = API_SCHEMA) {
-  const reply = await answer('flows', { schema, data }, use);
+async function ask(
+  data: Uint8Array,
+  use = options(async () => []),
+  schema = API_SCHEMA,
+  verb: ApiVerb = 'flows',
+) {
+  const reply = await answer(verb, { schema, data }, use);
   expect(reply.schema).toBe(API_SCHEMA);
   return apiReply.parse(unpack(reply.data));
 }
@@ -47,6 +53,15 @@ test('rows that are more than an answer can carry are not in it, but how many wo
   expect(error).toMatch(/500 flows are more than one answer can carry/);
   expect(fit).toBeGreaterThan(100);
   expect(fit).toBeLessThan(130);
+});
+
+test('books that are more than an answer can carry are not in it: it says how to ask for fewer', async () => {
+  const row = LEDGER.columns.map(({ field }) =>
+    field === 'flowtag.ledger.counts' ? 'x'.repeat(12_000) : '0',
+  );
+  const use = options(async () => Array(100).fill(row));
+  const { rows, error } = await ask(pack({ v: 1 }), use, API_SCHEMA, 'ledger');
+  expect([rows, error]).toEqual([undefined, expect.stringMatching(/more than one answer.*one host/)]);
 });
 
 test('trouble with the store is in the answer, and counted', async () => {
