@@ -1,6 +1,6 @@
 // Stored or counted as dropped, in order. The client's own `js.publish` costs ten times the CPU and loses what is
 // sent during a disconnect; here one wildcard inbox takes all acknowledgements and bus-window.ts decides.
-import { createInbox, ErrorCode, type Msg, type NatsError } from 'nats';
+import { createInbox, ErrorCode, type Msg, type NatsError, type Subscription } from 'nats';
 import type { Connection } from './bus-connection.ts';
 import { JetStreamError, JS_ERROR, publishReply, readReply } from './bus-jetstream.ts';
 import { toHeaders } from './bus-message.ts';
@@ -94,6 +94,7 @@ class WindowPublisher implements Publisher {
   private troubled = false;
   private troubleSaid = false;
   private closed = false;
+  private subscription: Subscription;
 
   constructor({ connection, log, onClose }: PublisherContext, options: PublisherOptions) {
     this.connection = connection;
@@ -109,13 +110,12 @@ class WindowPublisher implements Publisher {
       retryMs: RETRY_MS,
     });
     this.inbox = createInbox(connection.inboxPrefix);
-    const callback = (_: Error | null, reply: Msg): void => this.onReply(reply);
-    const subscription = connection.nats.subscribe(`${this.inbox}.*`, { callback });
+    this.subscription = this.subscribe();
     const timer = setInterval(() => this.onTick(), TICK_MS);
     timer.unref();
     const stopWatching = connection.onChange((up) => this.onConnection(up));
     this.undo.push(
-      () => subscription.unsubscribe(),
+      () => this.subscription.unsubscribe(),
       () => clearInterval(timer),
       stopWatching,
       onClose,
@@ -190,6 +190,13 @@ class WindowPublisher implements Publisher {
     }
   }
 
+  /** The client closes it for good when the server refuses it, which a change of the permissions may end. */
+  private subscribe(): Subscription {
+    return this.connection.nats.subscribe(`${this.inbox}.*`, {
+      callback: (error, reply) => (error ? this.trouble(error.message) : this.onReply(reply)),
+    });
+  }
+
   private onReply(reply: Msg): void {
     const token = reply.subject.slice(this.inbox.length + 1);
     const problem = problemOf(reply);
@@ -213,7 +220,10 @@ class WindowPublisher implements Publisher {
   }
 
   private onTick(): void {
-    if (this.window.tick(performance.now())) this.trouble(`no acknowledgement for ${this.stallMs} ms`);
+    if (this.window.tick(performance.now())) {
+      this.trouble(`no acknowledgement for ${this.stallMs} ms`);
+      if (this.subscription.isClosed()) this.subscription = this.subscribe();
+    }
     this.pump();
   }
 
