@@ -65,6 +65,22 @@ export function permissionsOf(role: BusRole, name: string): Permissions {
   return { publish: work.publish, subscribe: [inbox, ...work.subscribe] };
 }
 
+/**
+ * Of the server of a site, on its link to the hub (infra/nats/leaf-node); its name is that of its JetStream domain. The
+ * hub asks it for a consumer of its events, which it answers and feeds, and hears the heartbeats of its daemons.
+ */
+export function sitePermissions(domain: string): Permissions {
+  const consumers = `$JS.${domain}.API.CONSUMER`;
+  return {
+    publish: ['$JSC.R.*', '$JS.S.*', 'flowtag.status.capture.*'],
+    subscribe: [
+      `${consumers}.CREATE.${EVENT_STREAM}`,
+      `${consumers}.DELETE.${EVENT_STREAM}.*`,
+      `$JS.FC.${EVENT_STREAM}.>`,
+    ],
+  };
+}
+
 const WORK: Readonly<Record<BusRole, (token: string) => Permissions>> = {
   capture: (host) => ({
     publish: [`flowtag.ev.*.*.${host}`, `flowtag.status.capture.${host}`],
@@ -101,7 +117,7 @@ const WORK: Readonly<Record<BusRole, (token: string) => Permissions>> = {
   }),
   viewer: () => ({
     publish: [API_SUBJECTS],
-    subscribe: [LIVE_FLOWS, LIVE_REQUESTS, STATUS_SUBJECTS],
+    subscribe: [LIVE_FLOWS, LIVE_REQUESTS, STATUS_SUBJECTS], // requests: for other programs, as README.md promises
   }),
   admin: () => ({
     publish: STREAMS.flatMap((stream) => [

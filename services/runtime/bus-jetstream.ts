@@ -73,18 +73,42 @@ export async function findStream(request: Request, stream: string): Promise<Stre
   }
 }
 
-/** Throws BusError NOT_PROVISIONED when this identity may not make streams. */
-export async function createStream(request: Request, config: { readonly name: string }): Promise<StreamInfo> {
-  const { name } = config;
+export type StreamConfig = { readonly name: string } & Readonly<Record<string, unknown>>;
+
+/** One of that name that is there already is taken as it is. Throws as updateStream does. */
+export async function createStream(request: Request, config: StreamConfig): Promise<StreamInfo> {
   try {
-    return await callJetStream(request, `$JS.API.STREAM.CREATE.${name}`, config, streamInfo);
+    return await writeStream(request, 'CREATE', config);
   } catch (error) {
     if (error instanceof JetStreamError && error.number === JS_ERROR.nameInUse)
-      return readStream(request, name);
+      return readStream(request, config.name);
+    throw error;
+  }
+}
+
+/** Throws BusError NOT_PROVISIONED when this identity may not. */
+export function updateStream(request: Request, config: StreamConfig): Promise<StreamInfo> {
+  return writeStream(request, 'UPDATE', config);
+}
+
+const NOT_PROVISIONED = {
+  CREATE: 'is missing, and this identity may not make it',
+  UPDATE: 'is not as this version has it, and this identity may not change it',
+};
+
+async function writeStream(
+  request: Request,
+  verb: 'CREATE' | 'UPDATE',
+  config: StreamConfig,
+): Promise<StreamInfo> {
+  const { name } = config;
+  try {
+    return await callJetStream(request, `$JS.API.STREAM.${verb}.${name}`, config, streamInfo);
+  } catch (error) {
     if (!(error instanceof BusError) || error.code !== 'NOT_PERMITTED') throw error;
     throw new BusError(
       'NOT_PROVISIONED',
-      `stream ${name} is missing, and this identity may not make it: run once, and after each upgrade, ` +
+      `stream ${name} ${NOT_PROVISIONED[verb]}: run once, and after each upgrade, ` +
         'flowtag provision with the credential of an admin (flowtag enroll --role admin NAME)',
       { cause: error },
     );

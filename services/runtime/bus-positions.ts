@@ -44,8 +44,9 @@ export function bucketConfig(bucket: string, replicas: number) {
     storage: 'file',
     num_replicas: replicas,
     discard: 'new',
-    allow_rollup_hdrs: true,
+    allow_rollup_hdrs: false, // it would not go with deny_purge
     deny_delete: true,
+    deny_purge: true,
   };
 }
 

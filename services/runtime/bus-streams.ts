@@ -14,15 +14,15 @@ import {
 } from '../../schemas/subjects.ts';
 import type { Bus } from './bus.ts';
 import {
-  callJetStream,
   createStream,
   findStream,
   JetStreamError,
   JS_ERROR,
   type Request,
   readStream,
+  type StreamConfig,
   type StreamInfo,
-  streamInfo,
+  updateStream,
 } from './bus-jetstream.ts';
 import { LEASE_TTL_MS } from './bus-leases.ts';
 import { bucketConfig } from './bus-positions.ts';
@@ -43,8 +43,8 @@ const DEAD_LETTER_AGE_MS = 7 * 24 * 3_600_000;
 const TIMEOUT_MS = 4_000;
 
 /**
- * Creates what is missing; idempotent. The buckets first: who finds the streams has them, too. Throws BusError
- * STREAM_MISMATCH when something is not what was asked for.
+ * Creates what is missing; idempotent. The buckets first: who finds the streams has them, too. Nobody can purge any of
+ * them, or delete a message but a lease. Throws BusError STREAM_MISMATCH when something is not what was asked for.
  */
 export async function provisionStreams(bus: Bus, limits: StreamLimits): Promise<void> {
   const request = requestOf(bus);
@@ -81,8 +81,7 @@ export async function sourceSites(bus: Bus, domains: readonly string[]): Promise
     .map((domain) => ({ name: EVENT_STREAM, external: { api: `$JS.${domain}.API`, deliver: '' } }))
     .filter(({ external }) => !present.some((source) => source.external?.api === external.api));
   if (missing.length === 0) return;
-  const changed = { ...config, sources: [...present, ...missing] };
-  await callJetStream(request, `$JS.API.STREAM.UPDATE.${EVENT_STREAM}`, changed, streamInfo);
+  await updateStream(request, { ...config, name: EVENT_STREAM, sources: [...present, ...missing] });
 }
 
 const sources = z.array(z.looseObject({ external: z.looseObject({ api: z.string() }).optional() }));
@@ -98,15 +97,13 @@ async function provisionEvents(
   await provision(request, streamConfig(EVENT_STREAM, [EVENT_SUBJECTS], eventBytes, eventAgeMs, replicas));
 }
 
-type Config = { readonly name: string } & Readonly<Record<string, unknown>>;
-
 function streamConfig(
   name: string,
   subjects: readonly string[],
   bytes: number,
   ageMs: number,
   replicas: number,
-): Config {
+): StreamConfig {
   return {
     name,
     subjects,
@@ -117,15 +114,32 @@ function streamConfig(
     max_bytes: bytes,
     max_age: nanoseconds(ageMs),
     duplicate_window: nanoseconds(Math.min(DUPLICATE_WINDOW_MS, ageMs)), // never above max_age: the server refuses
+    deny_delete: true,
+    deny_purge: true,
   };
 }
 
-async function provision(request: Request, asked: Config): Promise<void> {
+/**
+ * By these a stream refuses more than before. A server sets them at any time and never takes them back, so a stream
+ * of an older version that lacks nothing else is given them; one that has more of them than asked for is a mismatch.
+ */
+const TIGHT: Readonly<Record<string, boolean>> = {
+  deny_delete: true,
+  deny_purge: true,
+  allow_rollup_hdrs: false,
+};
+
+async function provision(request: Request, asked: StreamConfig): Promise<void> {
   const { name } = asked;
-  const { config } = (await findStream(request, name)) ?? (await create(request, asked));
-  const differences = Object.entries(asked)
-    .filter(([key, value]) => JSON.stringify(config[key]) !== JSON.stringify(value))
-    .map(([key, value]) => `${key} is ${JSON.stringify(config[key])}, asked for ${JSON.stringify(value)}`);
+  let { config } = (await findStream(request, name)) ?? (await create(request, asked));
+  const loose = differingKeys(config, asked);
+  if (loose.length > 0 && loose.every((key) => asked[key] === TIGHT[key])) {
+    const tight = Object.fromEntries(loose.map((key) => [key, asked[key]]));
+    ({ config } = await updateStream(request, { ...config, ...tight, name }));
+  }
+  const differences = differingKeys(config, asked).map(
+    (key) => `${key} is ${JSON.stringify(config[key])}, asked for ${JSON.stringify(asked[key])}`,
+  );
   if (differences.length === 0) return;
   const replicas = config.num_replicas === asked.num_replicas ? '' : ` --replicas ${asked.num_replicas}`;
   throw new BusError(
@@ -135,7 +149,11 @@ async function provision(request: Request, asked: Config): Promise<void> {
   );
 }
 
-async function create(request: Request, asked: Config): Promise<StreamInfo> {
+function differingKeys(config: StreamInfo['config'], asked: StreamConfig): string[] {
+  return Object.keys(asked).filter((key) => JSON.stringify(config[key]) !== JSON.stringify(asked[key]));
+}
+
+async function create(request: Request, asked: StreamConfig): Promise<StreamInfo> {
   try {
     return await createStream(request, asked);
   } catch (error) {

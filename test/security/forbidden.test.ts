@@ -56,7 +56,7 @@ afterAll(async () => {
 });
 
 /** Everything that the streams hold: what was refused has not changed it. */
-async function contents(): Promise<unknown> {
+async function contents(): Promise<readonly unknown[]> {
   const streams = ['FLOWTAG_EV', 'FLOWTAG_FLOW', 'FLOWTAG_DEAD', ...BUCKETS.map((name) => `KV_${name}`)];
   return Promise.all(streams.map((stream) => admin.streamState(stream)));
 }
@@ -99,6 +99,19 @@ test('a reply subject reaches nothing beyond the own account', async () => {
     row('capture', what, reply, 'no effect');
   }
   await host.close();
+});
+
+test('where a reply subject means something nobody purges by it: the streams refuse', async () => {
+  const correlator = await Intruder.as(server, 'correlator', 'join-1');
+  const flows = async () => (await contents())[1];
+  const purge = '$JS.API.STREAM.PURGE.FLOWTAG_FLOW';
+  for (let seq = 1; seq <= 3; seq++) {
+    expect(await correlator.publish('flowtag.flow.host-a.shop', 'a flow', purge)).toBe('');
+    await sleep(100); // the acknowledgement, which is a request to purge up to that flow, would be there by then
+    expect(await flows()).toMatchObject({ firstSeq: 1, lastSeq: seq });
+  }
+  row('correlator', 'purge the stream of flows by the reply to an own flow', purge, 'no effect');
+  await correlator.close();
 });
 
 test('only who holds an enrolled key gets in, and only to the right server', async () => {

@@ -1,14 +1,17 @@
 // A nats-server as infra/nats sets it up: TLS with a certificate made by make-tls.sh, identities made by `flowtag
 // enroll`, on loopback, in a directory of its own.
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { copyFileSync, mkdtempSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { BusRole } from '../../schemas/permissions.ts';
+import { SERVER_CONFIG } from '../../services/cli/enrolled-dir.ts';
 import { findNatsServer } from '../../services/cli/installation.ts';
 import { runCommandLine } from '../../services/cli/main.ts';
+import { createKey } from '../../services/runtime/bus.ts';
+import { formatCredential } from '../../services/runtime/credential.ts';
 import { endChild } from './end-child.ts';
 import { freePort } from './nats-server.ts';
 
@@ -45,18 +48,8 @@ export class SecureNats {
     return join(this.dir, `${role}.${token}.creds`);
   }
 
-  async enroll(...args: readonly string[]): Promise<string> {
-    let said = '';
-    const write = (chunk: Buffer, _: string, done: () => void): void => {
-      said += chunk;
-      done();
-    };
-    const terminal = { stdout: new Writable({ write }), stderr: new Writable({ write }) };
-    const code = await runCommandLine(['enroll', '--dir', this.dir, ...args], terminal, () => {
-      throw new Error('enroll waits for nothing');
-    });
-    if (code !== 0) throw new Error(`enroll ${args.join(' ')}: exit code ${code}: ${said}`);
-    return said;
+  enroll(...args: readonly string[]): Promise<string> {
+    return enrollIn(this.dir, ...args);
   }
 
   /** As the operator does it after enroll: SIGHUP. */
@@ -90,6 +83,34 @@ export class SecureNats {
       if (performance.now() > deadline || this.output.endsWith('exited'))
         throw new Error(`nats-server did not come up:\n${this.output.slice(-4_000)}`);
   }
+}
+
+export async function enrollIn(dir: string, ...args: readonly string[]): Promise<string> {
+  let said = '';
+  const write = (chunk: Buffer, _: string, done: () => void): void => {
+    said += chunk;
+    done();
+  };
+  const terminal = { stdout: new Writable({ write }), stderr: new Writable({ write }) };
+  const code = await runCommandLine(['enroll', '--dir', dir, ...args], terminal, () => {
+    throw new Error('enroll waits for nothing');
+  });
+  if (code !== 0) throw new Error(`enroll ${args.join(' ')}: exit code ${code}: ${said}`);
+  return said;
+}
+
+/**
+ * Until the next `enroll`: one that may do everything in the services' account, which no role may. The file of its
+ * credential.
+ */
+export function addRoot(dir: string): string {
+  const { seed, publicKey } = createKey();
+  const file = join(dir, 'root.creds');
+  writeFileSync(file, formatCredential({ role: 'admin', name: 'root', seed }), { mode: 0o600 });
+  const users = join(dir, SERVER_CONFIG);
+  const text = readFileSync(users, 'utf8').replace('users: [', `users: [\n      { nkey: ${publicKey} }`);
+  writeFileSync(users, text);
+  return file;
 }
 
 /** An authority and a server certificate for loopback. */

@@ -121,6 +121,46 @@ describe('bus', () => {
     await expect(provisionStreams(other, { ...LIMITS, flowAgeMs: 1 })).rejects.toMatchObject({ exitCode: 1 });
   });
 
+  it('lets nobody purge a stream or delete its messages, and brings an older one up to date', async () => {
+    const ask = async (api: string, body: unknown = undefined) => {
+      const reply = await other.request(`$JS.API.${api}`, '', bytes(JSON.stringify(body) ?? ''), 2_000);
+      return JSON.parse(Buffer.from(reply.data).toString());
+    };
+    const streams = ['FLOWTAG_EV', 'FLOWTAG_FLOW', 'FLOWTAG_DEAD'];
+    const buckets = ['CHECKPOINT', 'LEASE', 'SINK'].map((name) => `KV_FLOWTAG_${name}`);
+    const older = { deny_delete: false, deny_purge: false };
+    for (const stream of [...streams, ...buckets]) {
+      const { config } = await ask(`STREAM.INFO.${stream}`);
+      await ask(`STREAM.DELETE.${stream}`);
+      const more = buckets.includes(stream) ? { allow_rollup_hdrs: true } : {};
+      await ask(`STREAM.CREATE.${stream}`, { ...config, ...older, ...more });
+    }
+    const publisher = other.publisher({});
+    publisher.publish(event(1));
+    expect(await publisher.flush(5_000)).toBe(true);
+    await provisionStreams(other, LIMITS);
+    for (const stream of [...streams, ...buckets])
+      expect((await ask(`STREAM.PURGE.${stream}`)).error?.description, stream).toMatch(/purge not permitted/);
+    for (const stream of [...streams, ...buckets.filter((bucket) => bucket !== 'KV_FLOWTAG_LEASE')])
+      expect((await ask(`STREAM.MSG.DELETE.${stream}`, { seq: 1 })).error?.description, stream).toMatch(
+        /delete not permitted/,
+      );
+    expect(await other.streamState('FLOWTAG_EV')).toMatchObject({ firstSeq: 1, lastSeq: 1 });
+  });
+
+  it('does not bring a stream up to date that differs in more', async () => {
+    const changed = { ...LIMITS, flowBytes: 1 << 20 };
+    const reply = await other.request('$JS.API.STREAM.INFO.FLOWTAG_FLOW', '', bytes(''), 2_000);
+    const { config } = JSON.parse(Buffer.from(reply.data).toString());
+    await other.request('$JS.API.STREAM.DELETE.FLOWTAG_FLOW', '', bytes(''), 2_000);
+    const older = bytes(JSON.stringify({ ...config, deny_purge: false }));
+    await other.request('$JS.API.STREAM.CREATE.FLOWTAG_FLOW', '', older, 2_000);
+    await expect(provisionStreams(other, changed)).rejects.toMatchObject({
+      code: 'STREAM_MISMATCH',
+      message: expect.stringMatching(/max_bytes .*deny_purge is false, asked for true/),
+    });
+  });
+
   it('makes streams with the duplicate window asked for', async () => {
     const reply = await other.request('$JS.API.STREAM.INFO.FLOWTAG_FLOW', '', bytes(''), 2_000);
     const { config } = JSON.parse(Buffer.from(reply.data).toString());
