@@ -4,7 +4,13 @@ import { hostname } from 'node:os';
 import { z } from 'zod';
 import { CALLER_COLUMNS, KPROBE_COLUMNS, PROCESS_COLUMNS, UPROBE_COLUMNS } from '../schemas/events.ts';
 import { labelsOf, metricsOf, ROLES } from '../schemas/metrics.ts';
-import { ACCOUNT_OF, BUS_ROLES, permissionsOf } from '../schemas/permissions.ts';
+import {
+  ACCOUNT_OF,
+  BUS_ROLES,
+  type Permissions,
+  permissionsOf,
+  sitePermissions,
+} from '../schemas/permissions.ts';
 import { FLOW_FIELDS, REQUEST_FIELDS } from '../schemas/rows.ts';
 import { captureOptions } from '../services/capture/config.ts';
 import { correlatorOptions, provisionOptions } from '../services/correlator/config.ts';
@@ -79,10 +85,12 @@ function metricTable(role: (typeof ROLES)[number]): string {
 
 function permissions(): string {
   const cell = (subjects: readonly string[]) => subjects.map((subject) => `\`${subject}\``).join(' ');
-  const rows = BUS_ROLES.map((role) => {
-    const { publish, subscribe } = permissionsOf(role, 'NAME');
-    return `| ${role} | \`${ACCOUNT_OF[role]}\` | ${cell(publish)} | ${cell(subscribe)} |`;
-  });
+  const row = (role: string, account: string, { publish, subscribe }: Permissions) =>
+    `| ${role} | \`${account}\` | ${cell(publish)} | ${cell(subscribe)} |`;
+  const rows = [
+    ...BUS_ROLES.map((role) => row(role, ACCOUNT_OF[role], permissionsOf(role, 'NAME'))),
+    row('site', ACCOUNT_OF.correlator, sitePermissions('NAME')),
+  ];
   return `| role | account | publish | subscribe |\n|---|---|---|---|\n${rows.join('\n')}\n`;
 }
 

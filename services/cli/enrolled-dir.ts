@@ -26,7 +26,14 @@ export function changeRoster(dir: string, change: (before: Roster) => Roster): s
   const lock = join(dir, 'lock');
   claim(lock);
   try {
-    const after = change(readRoster(dir) ?? { v: 1, nobody: createKey().publicKey, identities: [] });
+    const after = change(
+      readRoster(dir) ?? {
+        v: 1,
+        nobody: createKey().publicKey,
+        identities: [],
+        sites: [],
+      },
+    );
     replace(join(dir, ROSTER), `${JSON.stringify(after, null, 2)}\n`);
     replace(join(dir, SERVER_CONFIG), serverConfig(after));
     return join(dir, SERVER_CONFIG);

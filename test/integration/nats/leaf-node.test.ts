@@ -1,101 +1,127 @@
 // infra/nats/leaf-node as it stands: a site's server keeps what is published while the hub is away, and the hub gets
-// it once and in order. Truth: what the site's publisher was told is stored.
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+// it once and in order. Truth: what the site's publisher was told is stored. And what a site may not do at the hub,
+// tried by one that may do everything on its own server.
+import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { promisify } from 'node:util';
-import { afterEach, beforeEach, expect, it } from 'vitest';
-import { findNatsServer } from '../../../services/cli/installation.ts';
-import { type Bus, connectBus } from '../../../services/runtime/bus.ts';
-import { endChild } from '../../support/end-child.ts';
-import { type Link, openLink } from '../../support/link.ts';
-import { freePort } from '../../support/nats-server.ts';
-import { event, quiet, readAll, until, upTo } from '../runtime/support.ts';
+import { connect } from 'nats';
+import { afterEach, expect, it } from 'vitest';
+import type { Bus } from '../../../services/runtime/bus.ts';
+import { event, readAll, until, upTo } from '../runtime/support.ts';
+import { Sites } from './sites.ts';
 
 const TOTAL = 1_500;
+const REFUSED_DOMAIN = /Not permitted to import mapping "\$JS\.site-b\.API\.CONSUMER/;
 
-let dir: string;
-let link: Link;
-let hubPort: number;
-let sitePort: number;
-let leafPort: number;
-let hub: Bus;
-let site: Bus;
-const children: ChildProcess[] = [];
+let sites: Sites;
+afterEach(() => sites.close());
 
-beforeEach(async () => {
-  dir = await mkdtemp(join(tmpdir(), 'flowtag-leaf-'));
-  [hubPort, sitePort, leafPort] = [await freePort(), await freePort(), await freePort()];
-  await start('hub', hubPort, { 'listen: 0.0.0.0:7422': `listen: 127.0.0.1:${leafPort}` });
-  hub = await connectBus({ server: `nats://127.0.0.1:${hubPort}`, name: 'hub', log: quiet });
-  link = await openLink(leafPort);
-  await start('site', sitePort, {});
-  site = await connectBus({ server: `nats://127.0.0.1:${sitePort}`, name: 'site', log: quiet });
-  await provision(sitePort, '--as-site');
-  await provision(hubPort);
-  await provision(hubPort, '--site', 'site-a');
-});
-
-afterEach(async () => {
-  await Promise.all([hub.close(), site.close()]);
-  await Promise.all(children.splice(0).map((child) => endChild(child, 10_000)));
-  link.close();
-  await rm(dir, { recursive: true, force: true });
-});
+const lastSeq = async (bus: Bus): Promise<number> => (await bus.streamState('FLOWTAG_EV')).lastSeq;
 
 it('the hub gets what a site published while it was cut off, once and in order', {
   timeout: 90_000,
 }, async () => {
-  await provision(hubPort, '--site', 'site-a'); // idempotent
-  const publisher = site.publisher({});
+  sites = await Sites.open();
+  await sites.provision('site', '--as-site');
+  await sites.provision('hub');
+  await sites.provision('hub', '--site', 'site-a');
+  await sites.provision('hub', '--site', 'site-a'); // idempotent
+  const hub = await sites.connect('hub', 'root');
+  const daemon = await sites.connect('site', 'capture.h');
+  const publisher = daemon.publisher({});
   const publish = async (numbers: readonly number[]): Promise<void> => {
     for (const n of numbers) {
-      publisher.publish(event(n));
+      publisher.publish(event(n, 4_000)); // so that the hub slows the site down, too
       if (n % 10 === 9) await sleep(10);
     }
     expect(await publisher.flush(10_000)).toBe(true);
   };
-  const stored = async (): Promise<number> => (await hub.streamState('FLOWTAG_EV')).lastSeq;
 
   await publish(upTo(TOTAL / 3));
-  await expect.poll(stored, { timeout: 20_000 }).toBe(TOTAL / 3);
-  link.set('cut');
+  await expect.poll(() => lastSeq(hub), { timeout: 20_000 }).toBe(TOTAL / 3);
+  sites.link.set('cut');
   await publish(upTo((2 * TOTAL) / 3).slice(TOTAL / 3));
-  expect(await stored()).toBe(TOTAL / 3);
-  link.set('up');
+  expect(await lastSeq(hub)).toBe(TOTAL / 3);
+  sites.link.set('up');
   await publish(upTo(TOTAL).slice((2 * TOTAL) / 3));
-  await expect.poll(stored, { timeout: 60_000 }).toBe(TOTAL);
+  await expect.poll(() => lastSeq(hub), { timeout: 60_000 }).toBe(TOTAL);
   expect(await readAll(hub)).toEqual(upTo(TOTAL));
-  expect((await site.streamState('FLOWTAG_EV')).lastSeq).toBe(TOTAL);
+  expect(await lastSeq(await sites.connect('site', 'root'))).toBe(TOTAL);
+
+  const viewer = await sites.connect('hub', 'viewer.alice');
+  const beats: string[] = [];
+  viewer.subscribe('flowtag.status.>', ({ subject }) => beats.push(subject));
+  await expect
+    .poll(() => {
+      daemon.publish('flowtag.status.capture.h', 'status.v1', Buffer.from('beat'));
+      return beats[0];
+    })
+    .toBe('flowtag.status.capture.h');
 });
 
-/** As infra/nats/leaf-node/README.md has it. */
-async function provision(port: number, ...more: readonly string[]): Promise<void> {
-  const args = ['bin/flowtag.js', 'provision', '--server', `nats://127.0.0.1:${port}`, ...more];
-  await promisify(execFile)(process.execPath, args);
-}
+it("a site publishes nothing at the hub but its daemons' heartbeats, and hears and changes nothing there", {
+  timeout: 60_000,
+}, async () => {
+  const deny = 'deny_exports: ["flowtag.ev.>"]'; // what a site promises about itself is not what holds it back
+  sites = await Sites.open({ changes: { [deny]: '' } });
+  await sites.provision('hub');
+  const hub = await sites.connect('hub', 'root');
+  const rogue = await sites.connect('site', 'root');
+  const [heardAtHub, heardAtSite]: [string[], string[]] = [[], []];
+  hub.subscribe('>', ({ subject }) => heardAtHub.push(subject));
+  rogue.subscribe('flowtag.>', ({ subject }) => heardAtSite.push(subject));
+  const forged = [
+    'flowtag.ev.kprobe.3.host-of-another-site',
+    'flowtag.flow.host-b.shop',
+    'flowtag.ledger.host-b',
+    'flowtag.dead.sink.malformed',
+    'flowtag.status.correlator.join-1',
+    '$KV.FLOWTAG_CHECKPOINT.p.3',
+    '$JS.hub.API.STREAM.PURGE.FLOWTAG_EV',
+    '$JS.site-b.API.CONSUMER.CREATE.FLOWTAG_EV',
+  ];
+  const beats = () => heardAtHub.filter((subject) => subject === 'flowtag.status.capture.h').length;
+  await expect
+    .poll(
+      () => {
+        for (const subject of forged) rogue.publish(subject, '', Buffer.from('{}'));
+        rogue.publish('flowtag.status.capture.h', '', Buffer.from('beat'));
+        return beats();
+      },
+      { timeout: 10_000 },
+    )
+    .toBeGreaterThan(5);
+  expect(heardAtHub.filter((subject) => forged.includes(subject) || subject.includes('PURGE'))).toEqual([]);
+  hub.publish('flowtag.flow.secret.shop', '', Buffer.from('secret'));
+  expect(await lastSeq(hub)).toBe(0);
+  await sleep(300); // it would have been there by then
+  expect(heardAtSite).not.toContain('flowtag.flow.secret.shop');
+  await expect(
+    rogue.request('$JS.hub.API.STREAM.INFO.FLOWTAG_EV', '', Buffer.from(''), 2_000),
+  ).rejects.toMatchObject({ code: 'NO_RESPONDERS' });
+});
 
-/** With the file's ports and addresses replaced by the test's own. */
-async function start(name: 'hub' | 'site', port: number, replace: Readonly<Record<string, string>>) {
-  const original = await readFile(`infra/nats/leaf-node/${name}.conf`, 'utf8');
-  const replacements = { ...replace, 'listen: 0.0.0.0:4222': `listen: 127.0.0.1:${port}` };
-  const text = Object.entries(replacements).reduce((conf, [from, to]) => {
-    expect(conf).toContain(from);
-    return conf.replace(from, to);
-  }, original);
-  const file = join(dir, `${name}.conf`);
-  await writeFile(file, text);
-  const env = { FLOWTAG_NATS_DATA: join(dir, name), FLOWTAG_HUB: `nats-leaf://127.0.0.1:${link?.port}` };
-  const child = spawn('setpriv', ['--pdeathsig', 'KILL', findNatsServer(), '-c', file], {
-    env: { ...process.env, ...env },
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
-  children.push(child);
-  let said = '';
-  child.stderr!.on('data', (chunk: Buffer) => {
-    said = (said + chunk).slice(-8_000);
-  });
-  await until(`${name} is ready`, () => said.includes('Server is ready'));
-}
+it('a site cannot pass for another: neither by its domain nor by its certificate', {
+  timeout: 60_000,
+}, async () => {
+  sites = await Sites.open({ changes: { 'domain: site-a': 'domain: site-b' } });
+  await sites.provision('site', '--as-site');
+  await sites.provision('hub', '--site', 'site-b');
+  const hub = await sites.connect('hub', 'root');
+  const publisher = (await sites.connect('site', 'capture.h')).publisher({});
+  publisher.publish(event(1));
+  expect(await publisher.flush(5_000)).toBe(true);
+  await until('its domain is refused', () => REFUSED_DOMAIN.test(sites.log.site));
+  await sleep(3_000); // a site that may is read within a second
+  expect(await lastSeq(hub)).toBe(0);
+  await sites.close();
+
+  sites = await Sites.open({ certificate: 'site-x', user: 'site-a:@' });
+  await until('it is refused', () => /leafnode.*Authorization Violation/i.test(sites.log.site));
+  expect(sites.log.hub).not.toMatch(/Domain Mapping/);
+  const { tlsCa } = sites.access('hub', 'root');
+  const tls = { ca: readFileSync(tlsCa, 'utf8') };
+  await expect(
+    connect({ servers: sites.url('hub'), user: 'site-a', pass: '', tls, reconnect: false }),
+    'its user at the door of the others',
+  ).rejects.toThrow(/authorization violation/i);
+});

@@ -9,7 +9,7 @@ import { createKey } from '../../../services/runtime/bus-access.ts';
 import { readCredential } from '../../../services/runtime/credential-file.ts';
 import { runCommand } from '../../integration/cli/command-line.ts';
 
-const NONE: Roster = { v: 1, nobody: createKey().publicKey, identities: [] };
+const NONE: Roster = { v: 1, nobody: createKey().publicKey, identities: [], sites: [] };
 const HOSTILE = [
   'a"b',
   "a'b",
@@ -111,6 +111,26 @@ describe('flowtag enroll', () => {
     expect((await enroll('--list')).stdout).toMatch(/^viewer .*\n$/);
     expect(readFileSync(join(dir, 'flowtag-users.conf'), 'utf8')).not.toContain('web-1');
     expect((await enroll('--revoke', 'web-1')).code).toBe(1);
+  });
+
+  it('lets a site in by its certificate alone, until it is revoked', async () => {
+    const config = join(dir, 'flowtag-users.conf');
+    expect((await enroll('--role', 'site', 'site-a')).stderr).toMatch(/make-tls\.sh --site DIRECTORY site-a/);
+    expect((await enroll('--role', 'site', 'site-a')).code).toBe(0); // as before: there is no key to lose
+    expect(readFileSync(config, 'utf8')).toMatch(
+      /user: "site-a", allowed_connection_types: \[LEAFNODE\], permissions/,
+    );
+    const { status, stderr } = spawnSync(findNatsServer(), ['-c', config, '-t'], { encoding: 'utf8' });
+    expect({ status, stderr }).toMatchObject({ status: 0 });
+    expect((await enroll('--list')).stdout).toMatch(/^site +\(by certificate\) +site-a\n$/);
+    expect((await enroll('--role', 'site', '--revoke', 'site-a')).code).toBe(0);
+    expect(readFileSync(config, 'utf8')).not.toContain('site-a');
+    expect((await enroll('--role', 'site', '--revoke', 'site-a')).code).toBe(1);
+  });
+
+  it.each(['a.b', 'site a', '"', '>', 'ä', 'x'.repeat(64)])('refuses a site called %s', async (name) => {
+    expect(await enroll('--role', 'site', name)).toMatchObject({ code: 2 });
+    expect(readdirSync(dir)).toEqual([]);
   });
 
   it('leaves the server closed when nobody is enrolled any more', async () => {
