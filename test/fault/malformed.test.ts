@@ -6,12 +6,15 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { apiReply } from '../../schemas/api.ts';
 import { unpack } from '../../schemas/codec.ts';
 import { KPROBE_SCHEMA, UPROBE_SCHEMA } from '../../schemas/events.ts';
+import { LEDGER_SCHEMA } from '../../schemas/ledger.ts';
 import { FLOW_SCHEMA, REQUEST_SCHEMA } from '../../schemas/rows.ts';
 import { STATUS_SCHEMA, type Status } from '../../schemas/status.ts';
 import {
+  API_VERBS,
   apiSubject,
   eventSubject,
   flowSubject,
+  ledgerSubject,
   requestSubject,
   statusSubject,
 } from '../../schemas/subjects.ts';
@@ -68,6 +71,7 @@ test('garbage and unknown versions are set aside, and the next request is stored
     [flowSubject('evil', 'service'), FLOW_SCHEMA],
     [flowSubject('evil', 'service'), 'flow.v999'],
     [requestSubject('evil', 'service'), REQUEST_SCHEMA],
+    [ledgerSubject('evil'), LEDGER_SCHEMA],
     [statusSubject('capture', 'evil'), STATUS_SCHEMA],
   ] as const)
     bus.publish(subject, schema, GARBAGE);
@@ -79,19 +83,16 @@ test('garbage and unknown versions are set aside, and the next request is stored
   expect(flows).toMatchObject([{ 'url.path': '/echo/alive' }]);
 
   const dead = async () => (await bus.streamState('FLOWTAG_DEAD')).lastSeq - before;
-  await expect.poll(dead, { timeout: 10_000 }).toBe(8); // all but the heartbeat
+  await expect.poll(dead, { timeout: 10_000 }).toBe(9); // all but the heartbeat
   await expect.poll(() => deadLetters('correlator'), { timeout: 10_000 }).toBe(5);
-  await expect.poll(() => deadLetters('sink'), { timeout: 10_000 }).toBe(3);
+  await expect.poll(() => deadLetters('sink'), { timeout: 10_000 }).toBe(4);
   expect(await pids()).toEqual(pidsBefore); // nothing was started again
 });
 
-test.each(['flows', 'lookup'] as const)(
-  'a malformed question to api.%s is answered with what is wrong',
-  async (verb) => {
-    const { data } = await bus.request(apiSubject(verb), 'api.v1', GARBAGE, 5_000);
-    expect(apiReply.parse(unpack(data)).error).toMatch(/MessagePack/);
-  },
-);
+test.each(API_VERBS)('a malformed question to api.%s is answered with what is wrong', async (verb) => {
+  const { data } = await bus.request(apiSubject(verb), 'api.v1', GARBAGE, 5_000);
+  expect(apiReply.parse(unpack(data)).error).toMatch(/MessagePack/);
+});
 
 test('live subscribers of the command line survive garbage', async () => {
   bus.publish(flowSubject('evil', 'service'), FLOW_SCHEMA, GARBAGE);
