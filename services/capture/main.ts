@@ -1,6 +1,5 @@
 // The capture daemon: loads the probes, finds targets, drains the ring and publishes batches of events.
 
-import { type Bus, connectBus } from '../runtime/bus.ts';
 import { nowNs } from '../runtime/clock.ts';
 import { requireHost } from '../runtime/credential-file.ts';
 import { startHeartbeat } from '../runtime/heartbeat.ts';
@@ -28,6 +27,7 @@ import { BPF_OBJECT, Probes } from './probes.ts';
 import { listProcesses, readBootId } from './proc.ts';
 import { repeat } from './repeat.ts';
 import { AUTO, parseTarget } from './targets.ts';
+import { Uplink } from './uplink.ts';
 
 const FLUSH_MS = 5_000;
 const MAX_NOTES = 100;
@@ -52,32 +52,33 @@ async function run(config: CaptureOptions, log: Logger, signal: AbortSignal, ops
   });
   log.info({ backend: probes.explanation, uprobes: probes.uprobes }, 'probes loaded');
   if (!probes.seesUses) log.warn(NO_USES);
-  let bus: Bus | undefined;
+  let uplink: Uplink | undefined;
   try {
-    bus = await connectBus({ server, creds, tlsCa, name: `flowtag capture ${host}`, signal, log });
-    await capture(config, probes, bus, log, signal, ops);
+    uplink = await Uplink.open({ server, creds, tlsCa, name: `flowtag capture ${host}`, log });
+    await capture(config, probes, uplink, log, signal, ops);
   } finally {
     await probes.close();
-    await bus?.close();
+    await uplink?.close();
   }
 }
 
 async function capture(
   config: CaptureOptions,
   probes: Probes,
-  bus: Bus,
+  uplink: Uplink,
   log: Logger,
   signal: AbortSignal,
   ops: Ops,
 ): Promise<void> {
   const startedNs = nowNs();
-  const outbox = await Outbox.open(bus, {
+  const outbox = await Outbox.open({
     dir: spoolDir(config),
     spoolBytes: spoolBytes(config),
     queueBytes: queueBytes(config),
     sinceNs: startedNs,
     log,
   });
+  uplink.whenReached((bus) => outbox.deliverTo(bus));
   const executables = new Executables(probes, {
     allowUnknownGo: config.allowUnknownGo,
     maxHitsPerSecond: config.maxHits,
@@ -124,19 +125,19 @@ async function capture(
   });
   let ready = false;
   const losses = new Losses();
-  const heartbeat = startHeartbeat(bus, ops, () => {
+  const heartbeat = startHeartbeat(uplink, ops, () => {
     const { captured, dropped } = drain.ledger();
     const lost = losses.since(dropped, performance.now());
+    const troubles = [uplink.note, lost, outbox.note].filter((note) => note !== undefined);
     return {
       role: 'capture',
       instance: config.host,
       host: config.host,
       startedNs,
-      state: signal.aborted ? 'stopping' : !ready ? 'starting' : lost || outbox.note ? 'degraded' : 'ready',
+      state: signal.aborted ? 'stopping' : !ready ? 'starting' : troubles.length > 0 ? 'degraded' : 'ready',
       backend: probes.explanation,
       notes: [
-        ...(lost ? [lost] : []),
-        ...(outbox.note ? [outbox.note] : []),
+        ...troubles,
         ...(probes.seesUses ? [] : [NO_USES]),
         ...discovery.notes,
         ...executables.list().map(describe),

@@ -1,5 +1,6 @@
 // Between the batches and the bus: everything goes to the spool on disk first, from there in order to the publisher,
 // which holds no more than it can have in flight. What the disk does not take waits in memory, behind what it took.
+// Until there is a bus everything waits.
 import { performance } from 'node:perf_hooks';
 import type { Ledger } from '../../schemas/events.ts';
 import { parseEventSubject } from '../../schemas/subjects.ts';
@@ -29,9 +30,18 @@ const SEGMENT_BYTES = 4 << 20;
 const AHEAD_MESSAGES = 512;
 const AHEAD_BYTES = 8 << 20;
 const RETRY_MS = 1_000;
+const NOTHING_SENT: PublisherStats = {
+  queued: 0,
+  queuedBytes: 0,
+  acked: 0,
+  ackedRows: 0,
+  dropped: 0,
+  droppedRows: 0,
+  resent: 0,
+};
 
 export class Outbox {
-  private readonly publisher: Publisher;
+  private publisher: Publisher | undefined;
   private readonly files: SpoolDirectory | undefined;
   private readonly spool: Spool | undefined;
   private readonly options: OutboxOptions;
@@ -48,34 +58,39 @@ export class Outbox {
   private lostSaid = 0;
 
   /** Throws FlowtagError SPOOL_IN_USE. A directory that cannot be used is a note, not an end. */
-  static async open(bus: Bus, options: OutboxOptions): Promise<Outbox> {
-    if (options.spoolBytes === 0) return new Outbox(bus, options);
+  static async open(options: OutboxOptions): Promise<Outbox> {
+    if (options.spoolBytes === 0) return new Outbox(options);
     let files: SpoolDirectory | undefined;
     try {
       files = await openSpoolFiles(options.dir);
-      return new Outbox(bus, options, files);
+      return new Outbox(options, files);
     } catch (error) {
       files?.close();
       if (error instanceof FlowtagError) throw error;
-      const outbox = new Outbox(bus, options);
+      const outbox = new Outbox(options);
       outbox.onTrouble(error);
       return outbox;
     }
   }
 
-  private constructor(bus: Bus, options: OutboxOptions, files?: SpoolDirectory) {
+  private constructor(options: OutboxOptions, files?: SpoolDirectory) {
     const { spoolBytes, sinceNs, segmentBytes = SEGMENT_BYTES } = options;
     this.options = options;
     this.files = files;
     this.spool = files && new Spool(files, String(sinceNs), { bytes: spoolBytes, segmentBytes });
     this.lostSaid = this.spool?.lostRows ?? 0;
+  }
+
+  /** From now on, and once: what waits goes first. */
+  deliverTo(bus: Bus): void {
+    if (this.closed) return;
     this.publisher = bus.publisher({
       queueBytes: Number.MAX_SAFE_INTEGER, // bounded here
       onDrop: ({ subject, rows, reason }) => this.count(reason, subject, rows),
       onSettled: (message) => this.onSettled(message),
     });
     if (this.spool?.isEmpty === false)
-      options.log.info({ bytes: this.spool.bytes }, 'publishing what earlier runs left in the spool');
+      this.options.log.info({ bytes: this.spool.bytes }, 'publishing what waited in the spool');
     this.pump();
   }
 
@@ -86,9 +101,9 @@ export class Outbox {
     this.pump();
   }
 
-  /** True once nothing waits any more; false at the deadline. */
+  /** True once nothing waits any more; false at the deadline, or at once where there was no bus yet. */
   flush(timeoutMs: number): Promise<boolean> {
-    if (this.isEmpty) return Promise.resolve(true);
+    if (this.isEmpty || this.publisher === undefined) return Promise.resolve(this.isEmpty);
     return new Promise((resolve) => {
       const done = (): void => {
         clearTimeout(timer);
@@ -102,7 +117,7 @@ export class Outbox {
 
   /** `queued`: in memory; what waits on disk is in `spoolBytes`. */
   get stats(): PublisherStats & { readonly spoolBytes: number } {
-    const { stats } = this.publisher;
+    const stats = this.publisher?.stats ?? NOTHING_SENT;
     const queued = stats.queued + this.memory.length;
     const queuedBytes = stats.queuedBytes + this.memory.bytes;
     return { ...stats, queued, queuedBytes, spoolBytes: this.spool?.bytes ?? 0 };
@@ -117,9 +132,10 @@ export class Outbox {
   /** For the heartbeat. */
   get counters(): Record<string, number> {
     const { spool } = this;
+    const { queued, ackedRows } = this.stats;
     return {
-      queued: this.stats.queued,
-      published_rows: this.publisher.stats.ackedRows,
+      queued,
+      published_rows: ackedRows,
       spool_bytes: spool?.bytes ?? 0,
       spool_segments: spool?.segments ?? 0,
       spool_lost_rows: spool?.lostRows ?? 0,
@@ -137,7 +153,7 @@ export class Outbox {
   close(): void {
     if (this.closed) return;
     this.closed = true;
-    for (const message of this.publisher.release())
+    for (const message of this.publisher?.release() ?? [])
       if (this.inFlight.get(message) === undefined) this.drop('closed', message);
     for (let message = this.memory.shift(); message; message = this.memory.shift())
       this.drop('closed', message);
@@ -181,21 +197,17 @@ export class Outbox {
   }
 
   private pump(): void {
-    if (this.pumping) return;
+    const { publisher } = this;
+    if (this.pumping || publisher === undefined) return;
     this.pumping = true;
-    while (!this.closed && this.publisherHasRoom()) {
+    while (!this.closed && hasRoom(publisher)) {
       const spooled = this.spool?.next();
       const message = spooled?.message ?? this.memory.shift();
       if (message === undefined) break;
       this.inFlight.set(message, spooled?.segment);
-      this.publisher.publish(message);
+      publisher.publish(message);
     }
     this.pumping = false;
-  }
-
-  private publisherHasRoom(): boolean {
-    const { queued, queuedBytes } = this.publisher.stats;
-    return queued < AHEAD_MESSAGES && queuedBytes < AHEAD_BYTES;
   }
 
   private onSettled(message: Outbound): void {
@@ -230,4 +242,8 @@ export class Outbox {
     this.lostSaid = rows;
     this.options.log.error({ rows }, 'the spool is full: the oldest events went, and are counted');
   }
+}
+
+function hasRoom({ stats: { queued, queuedBytes } }: Publisher): boolean {
+  return queued < AHEAD_MESSAGES && queuedBytes < AHEAD_BYTES;
 }

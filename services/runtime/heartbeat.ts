@@ -12,11 +12,11 @@ const INTERVAL_MS = 5_000;
 const STARTING_MS = 200;
 
 /**
- * Publishes at once, every 5 s, and as soon as the service is no longer starting: who waits for it should not wait
- * for the next beat. Lost ones do not matter: counters are cumulative. `ops` tells the same.
+ * Publishes at once, every 5 s, and as soon as the service is no longer starting and can be heard: who waits for it
+ * should not wait for the next beat. Lost ones do not matter: counters are cumulative. `ops` tells the same.
  */
 export function startHeartbeat(
-  bus: Bus,
+  bus: Pick<Bus, 'connected' | 'publish'>,
   ops: Ops,
   read: () => Omit<Status, 'v' | 'version' | 'timeNs'>,
 ): { close(): void } {
@@ -32,7 +32,7 @@ export function startHeartbeat(
   beat();
   const timer = setInterval(beat, INTERVAL_MS);
   const started = setInterval(() => {
-    if (read().state === 'starting') return;
+    if (!bus.connected || read().state === 'starting') return;
     clearInterval(started);
     beat();
   }, STARTING_MS);
