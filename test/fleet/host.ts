@@ -8,7 +8,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { REQUEST_START, schemaOf } from '../../schemas/events.ts';
 import { type EventKind, encodeToken, eventSubject } from '../../schemas/subjects.ts';
 import { Outbox } from '../../services/capture/outbox.ts';
-import { connectBus, type Outbound } from '../../services/runtime/bus.ts';
+import { Uplink } from '../../services/capture/uplink.ts';
+import type { Outbound } from '../../services/runtime/bus.ts';
 import { nowNs } from '../../services/runtime/clock.ts';
 import { createLogger } from '../../services/runtime/log.ts';
 import { batchBytes, type Row } from '../unit/correlator/batches.ts';
@@ -23,12 +24,15 @@ export interface HostOptions {
   readonly run: number;
   /** Its truth, and the spool of its capture. */
   readonly dir: string;
+  readonly boot?: string;
   /** Of the host's clock, ahead of ours. */
-  readonly clockOffsetMs: number;
+  readonly clockOffsetMs?: number;
   readonly spoolBytes: number;
   readonly drainMs: number;
+  /** How long it waits for acknowledgements at its end. */
+  readonly flushMs?: number;
   /** What it publishes arrives twice and late. */
-  readonly unruly: boolean;
+  readonly unruly?: boolean;
 }
 
 /** What it did until it was told to end. */
@@ -43,7 +47,6 @@ export interface HostEnd {
 const FLUSH_MS = 60_000;
 const QUEUE_BYTES = 64 << 20;
 const SEGMENTS = 16;
-const BOOT = 'boot-1';
 
 class SimulatedHost {
   private readonly options: HostOptions;
@@ -59,7 +62,7 @@ class SimulatedHost {
   constructor(options: HostOptions, outbox: Outbox, sinceNs: bigint) {
     this.options = options;
     this.outbox = outbox;
-    this.offsetNs = BigInt(options.clockOffsetMs) * 1_000_000n;
+    this.offsetNs = BigInt(options.clockOffsetMs ?? 0) * 1_000_000n;
     this.sinceNs = sinceNs;
     this.story = new Story(options.host, options.run, this.nowNs());
     const deliver = (message: Outbound): void => outbox.publish(message);
@@ -71,9 +74,9 @@ class SimulatedHost {
   async run(signal: AbortSignal): Promise<void> {
     const startMs = performance.now();
     for (let drain = 1; !signal.aborted; drain++) {
-      this.drain(false);
       const waitMs = startMs + drain * this.options.drainMs - performance.now();
       if (waitMs > 0) await sleep(waitMs, undefined, { signal }).catch(() => undefined);
+      if (!signal.aborted) this.drain(false);
     }
     this.drain(true);
     this.send('kprobe', [], this.nowNs()); // as capture does at its end
@@ -96,7 +99,7 @@ class SimulatedHost {
 
   private send(kind: EventKind, rows: readonly Row[], uptoNs: bigint): void {
     const { sinceNs, captured } = this;
-    const { host } = this.options;
+    const { host, boot = 'boot-1' } = this.options;
     const seq = ++this.seq;
     const { processes } = this.story;
     const callers = kind === 'kprobe' ? CALLERS : [];
@@ -104,8 +107,8 @@ class SimulatedHost {
     this.publish({
       subject: eventSubject(kind, host),
       schema: schemaOf(kind),
-      data: batchBytes({ kind, host, boot: BOOT, seq, sinceNs, uptoNs, processes, callers, ledger }, rows),
-      messageId: `${encodeToken(host)}.${BOOT}.${sinceNs}.${seq}`,
+      data: batchBytes({ kind, host, boot, seq, sinceNs, uptoNs, processes, callers, ledger }, rows),
+      messageId: `${encodeToken(host)}.${boot}.${sinceNs}.${seq}`,
       rows: rows.length,
     });
   }
@@ -122,9 +125,9 @@ for (;;) {
   const { value, done } = await lines.next();
   if (done) break;
   const options = JSON.parse(value) as HostOptions;
-  const bus = await connectBus({ server: options.server, name: `simulated ${options.host}`, log });
+  const uplink = await Uplink.open({ server: options.server, name: `simulated ${options.host}`, log });
   const sinceNs = nowNs();
-  const outbox = await Outbox.open(bus, {
+  const outbox = await Outbox.open({
     dir: join(options.dir, 'spool'),
     spoolBytes: options.spoolBytes,
     segmentBytes: options.spoolBytes / SEGMENTS,
@@ -132,20 +135,21 @@ for (;;) {
     sinceNs,
     log,
   });
+  uplink.whenReached((bus) => outbox.deliverTo(bus));
   const stop = new AbortController();
   const running = new SimulatedHost(options, outbox, sinceNs).run(stop.signal);
   answer({});
   await lines.next();
   stop.abort();
   await running;
-  const flushed = await outbox.flush(FLUSH_MS);
+  const flushed = await outbox.flush(options.flushMs ?? FLUSH_MS);
   const { resent } = outbox.stats;
   const countedLost = Object.entries(outbox.undelivered).reduce(
     (sum, [name, rows]) => (name.endsWith('.kprobe') ? sum + rows : sum),
     0,
   );
   outbox.close();
-  await bus.close();
+  await uplink.close();
   answer({ flushed, countedLost, resent } satisfies HostEnd);
 }
 

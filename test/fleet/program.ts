@@ -10,6 +10,7 @@ export class Program {
   readonly name: string;
   private readonly child: ChildProcess;
   private readonly lines: AsyncIterator<string>;
+  private readonly closed: Promise<unknown>;
   private said = '';
 
   constructor(name: string, command: readonly string[]) {
@@ -17,6 +18,7 @@ export class Program {
     this.child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', process.execPath, ...command], {
       stdio: 'pipe',
     });
+    this.closed = once(this.child, 'close');
     this.child.stdin!.on('error', () => undefined); // it may have been killed
     this.lines = createInterface({ input: this.child.stdout! })[Symbol.asyncIterator]();
     this.child.stderr!.on('data', (chunk) => {
@@ -46,7 +48,10 @@ export class Program {
 
   async nextLine(): Promise<string> {
     const { value, done } = await this.lines.next();
-    if (done) throw new Error(`${this.name} ended ${this.ended}:\n${this.said}`);
+    if (done) {
+      await this.closed;
+      throw new Error(`${this.name} ended ${this.ended}:\n${this.said}`);
+    }
     return value;
   }
 

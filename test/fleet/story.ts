@@ -211,6 +211,6 @@ function traceOf(id: number): string {
 }
 
 /** As the second half of an id in the store. */
-function hex(id: number): string {
+export function hex(id: number): string {
   return id.toString(16).padStart(16, '0');
 }

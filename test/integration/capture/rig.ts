@@ -1,26 +1,24 @@
 // A hub, a link to it that can be cut, and simulated hosts as processes of their own beyond the link.
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { decodeEvents, type EventBatch, SOCKET_CONNECT } from '../../../schemas/events.ts';
+import { decodeEvents, type EventBatch, REQUEST_START } from '../../../schemas/events.ts';
 import type { Bus } from '../../../services/runtime/bus.ts';
-import { endChild } from '../../support/end-child.ts';
+import type { HostEnd, HostOptions } from '../../fleet/host.ts';
+import { Program } from '../../fleet/program.ts';
+import { hex } from '../../fleet/story.ts';
+import { type HostTruth, readTruth, rowKey, truthPath } from '../../fleet/truth.ts';
 import { type Link, openLink } from '../../support/link.ts';
-import { pathOfFlow } from '../../support/simulated-host.ts';
-import type { SimulatedHostArguments } from '../../support/simulated-host-process.ts';
 import { quiet, startBus, until } from '../runtime/support.ts';
 
-const ENTRY = join(import.meta.dirname, '../../support/simulated-host-process.ts');
-const ROOT = join(import.meta.dirname, '../../..');
+const SIMULATOR = join(import.meta.dirname, '../../fleet/host.ts');
 export const HOST = 'node-a';
 
 export interface HostProcess {
-  readonly child: ChildProcess;
   log(): string;
-  /** Exit code, or name of the signal. */
-  end(signal: NodeJS.Signals): Promise<number | string>;
+  /** In order, waiting for acknowledgements no longer than `flushMs`. */
+  stop(): Promise<HostEnd>;
+  kill9(): Promise<void>;
 }
 
 export class Rig {
@@ -28,7 +26,7 @@ export class Rig {
   readonly bus: Bus;
   readonly link: Link;
   private readonly closeBus: () => Promise<void>;
-  private readonly hosts: HostProcess[] = [];
+  private readonly programs: Program[] = [];
 
   static async open(): Promise<Rig> {
     const { server, bus, close } = await startBus();
@@ -42,33 +40,24 @@ export class Rig {
   }
 
   /** Publishing, beyond the link. */
-  async host(options: Partial<SimulatedHostArguments> = {}): Promise<HostProcess> {
-    const { dataDir, link } = this;
-    const server = `nats://127.0.0.1:${link.port}`;
-    const args = { server, host: HOST, flowsPerSecond: 2_000, seconds: 60, dataDir, ...options };
-    const command = [process.execPath, '--import', 'tsx', ENTRY, JSON.stringify(args)];
-    const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', ...command], { cwd: ROOT });
-    const exited = once(child, 'exit');
-    let output = '';
-    for (const stream of [child.stdout, child.stderr])
-      stream.on('data', (chunk: Buffer) => {
-        output = (output + chunk).slice(-50_000);
-      });
-    const one: HostProcess = {
-      child,
-      log: () => output,
-      end: async (signal) => {
-        child.kill(signal);
-        await exited;
-        return child.exitCode ?? child.signalCode!;
-      },
+  async host(options: Partial<HostOptions> = {}): Promise<HostProcess> {
+    const run = this.programs.length + 1;
+    const program = new Program(`run ${run}`, ['--import', 'tsx', SIMULATOR]);
+    this.programs.push(program);
+    await program.nextLine();
+    const server = `nats://127.0.0.1:${this.link.port}`;
+    const pace = { drainMs: 10, spoolBytes: 64 << 20, flushMs: 5_000 };
+    await program.ask(JSON.stringify({ server, host: HOST, run, dir: this.dataDir, ...pace, ...options }));
+    return {
+      log: () => program.log,
+      stop: async () => JSON.parse(await program.ask('')),
+      kill9: async () => void (await program.end('SIGKILL')),
     };
-    this.hosts.push(one);
-    await until('the host to publish', () => {
-      if (child.exitCode !== null) throw new Error(output);
-      return output.includes('"ready":true');
-    });
-    return one;
+  }
+
+  /** What hosts captured, as they wrote it down. */
+  truth(): HostTruth {
+    return readTruth(truthPath({ dir: this.dataDir }));
   }
 
   async api(verb: string, body: object = {}): Promise<{ readonly config: object }> {
@@ -104,25 +93,25 @@ export class Rig {
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.hosts.map(({ child }) => endChild(child, 0)));
+    await Promise.all(this.programs.map((program) => program.end('SIGKILL')));
     this.link.close();
     await this.closeBus();
     rmSync(this.dataDir, { recursive: true, force: true });
   }
 }
 
-/** Keys and paths of the connections in them, as the truth has them; throws on one that is there twice. */
-export function flowsOf(batches: readonly EventBatch[]): Map<string, string> {
-  const flows = new Map<string, string>();
+/** The rows that follow from them, as the truth names them; throws on one that is there twice. */
+export function rowsOf(batches: readonly EventBatch[]): Set<string> {
+  const found = new Set<string>();
   for (const batch of batches)
-    for (let row = 0; batch.kind === 'kprobe' && row < batch.n; row++) {
-      if (batch.rows.type[row] !== SOCKET_CONNECT) continue;
-      const id = batch.rows.eventId.number(row);
-      const key = `${batch.host} ${id}`;
-      if (flows.has(key)) throw new Error(`twice: ${key}`);
-      flows.set(key, pathOfFlow(batch.host, id));
+    for (let row = 0; row < batch.n; row++) {
+      if (batch.kind === 'uprobe' && batch.rows.type[row] === REQUEST_START) continue;
+      const id = batch.kind === 'kprobe' ? batch.rows.eventId : batch.rows.requestId;
+      const key = rowKey(batch.kind === 'kprobe' ? 'flows' : 'requests', hex(id.number(row)));
+      if (found.has(key)) throw new Error(`twice: ${key}`);
+      found.add(key);
     }
-  return flows;
+  return found;
 }
 
 /** Of each run, in the order of the stream. */
