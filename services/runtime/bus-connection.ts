@@ -18,6 +18,7 @@ export interface ConnectionOptions extends BusAccess {
 
 const FIRST_RETRY_MS = 250;
 const LONGEST_RETRY_MS = 2_000;
+export const TICK_MS = 200;
 /** Problems told apart; a server may put anything into their texts. */
 const MAX_PROBLEMS = 100;
 
@@ -66,6 +67,8 @@ export class Connection {
   readonly inboxPrefix: string;
   private readonly log: Logger;
   private readonly listeners = new Set<(up: boolean) => void>();
+  private readonly tickers = new Set<() => void>();
+  private ticking: NodeJS.Timeout | undefined;
   private readonly losses = new Recurrence();
   private readonly problems = new Map<string, Recurrence>();
   private lossSaid = false;
@@ -86,6 +89,22 @@ export class Connection {
   onChange(listener: (up: boolean) => void): () => void {
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);
+  }
+
+  /**
+   * Calls back every TICK_MS; the returned function ends that. One timer for all: to wake the process up costs more than
+   * what each does then.
+   */
+  onTick(listener: () => void): () => void {
+    this.tickers.add(listener);
+    this.ticking ??= setInterval(() => {
+      for (const tick of this.tickers) tick();
+    }, TICK_MS);
+    return () => {
+      if (!this.tickers.delete(listener) || this.tickers.size > 0) return;
+      clearInterval(this.ticking);
+      this.ticking = undefined;
+    };
   }
 
   /** Resolves when the connection is up, or `signal` aborts. */

@@ -145,7 +145,7 @@ export class LeaseHolder {
   private async look(): Promise<LeasePlan> {
     const keys = await this.store.keys();
     const ours = namesIn(keys, MEMBER).filter((member) => member.startsWith(this.role));
-    const members = ours.filter((member) => !this.conditions.isGone(member));
+    const members = ours.filter((member) => member === this.self || !this.conditions.isGone(member));
     const wanted = this.events.wanted(this.self, members);
     return planLeases(wanted, new Set(namesIn(keys, LEASE)), new Set(this.held.keys()));
   }

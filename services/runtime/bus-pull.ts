@@ -2,7 +2,7 @@
 // are spoken here as ADR-37 of nats-architecture-and-design has them, because the client's `consume()` can neither
 // pause nor show heartbeats.
 import { createInbox, type Msg, nanos, type Subscription } from 'nats';
-import type { Connection } from './bus-connection.ts';
+import { type Connection, TICK_MS } from './bus-connection.ts';
 import { type BusMessage, toBusMessage } from './bus-message.ts';
 
 export interface PullHandlers {
@@ -24,7 +24,6 @@ const PULL_MESSAGES = 256;
 const PULL_BYTES = 4 << 20;
 const EXPIRES_MS = 5_000;
 const SILENCE_MS = 3_500;
-const TICK_MS = 200;
 /** The server's heartbeat while it has nothing to send, and how long a session may be dry: this part of `expiresMs`. */
 const BEATS_PER_REQUEST = 5;
 const HEADROOM_BYTES = 64 << 10; // the server counts subject and headers too
@@ -50,7 +49,7 @@ export class PullSession {
   private readonly silenceMs: number;
   private readonly inbox: string;
   private readonly subscription: Subscription;
-  private readonly timer: NodeJS.Timeout;
+  private readonly stopTicking: () => void;
   private readonly stopWatching: () => void;
   private resolve: (reason: string) => void = () => undefined;
   private open = true;
@@ -81,7 +80,7 @@ export class PullSession {
     this.subscription = nats.subscribe(this.inbox, {
       callback: (error, message) => (error ? this.end(error.message) : this.onArrival(message)),
     });
-    this.timer = setInterval(() => this.tick(), TICK_MS);
+    this.stopTicking = connection.onTick(() => this.tick());
     this.stopWatching = connection.onChange((up) => this.end(up ? 'reconnected' : 'disconnected'));
     this.pull();
   }
@@ -89,7 +88,7 @@ export class PullSession {
   end(reason: string): void {
     if (!this.open) return;
     this.open = false;
-    clearInterval(this.timer);
+    this.stopTicking();
     this.stopWatching();
     this.subscription.unsubscribe();
     this.resolve(reason);

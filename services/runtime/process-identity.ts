@@ -3,17 +3,18 @@
 import { createHash } from 'node:crypto';
 import { readFileSync, readlinkSync } from 'node:fs';
 
+const MACHINE = machineOf();
+
 /** `<pid>_<start, in ticks since boot>_<boot and namespace of pids>`; without /proc it tells nothing, but is unique. */
 export function processIdentity(startedMs: number): string {
-  const machine = machineOf();
-  const start = machine === undefined ? startedMs : startOf(process.pid);
-  return `${process.pid}_${start}_${machine ?? 'elsewhere'}`;
+  const start = MACHINE === undefined ? startedMs : startOf(process.pid);
+  return `${process.pid}_${start}_${MACHINE ?? 'elsewhere'}`;
 }
 
 /** Certainly gone; false also when it cannot be known from here. `name` ends with an identity. */
 export function isGone(name: string): boolean {
   const [, pid, start, machine] = /(\d+)_(\d+)_([0-9a-f]{12})$/.exec(name) ?? [];
-  return machine !== undefined && machine === machineOf() && startOf(Number(pid)) !== Number(start);
+  return machine !== undefined && machine === MACHINE && startOf(Number(pid)) !== Number(start);
 }
 
 function machineOf(): string | undefined {
