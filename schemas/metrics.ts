@@ -109,6 +109,7 @@ const CORRELATOR: readonly Metric[] = [
     'Batches not joined, or not in order',
     'repeated',
   ),
+  total('early_batches', 'correlator_early_batches', 'Batches that waited for an earlier one'),
   total('late_batches', 'correlator_late_batches', 'Batches that came behind later ones'),
   total(
     'uncertain_batches',
@@ -125,6 +126,7 @@ const CORRELATOR: readonly Metric[] = [
   ),
   gauge('requests_open', 'correlator_remembered_requests', 'Requests remembered'),
   gauge('boots', 'correlator_boots', 'Boots of hosts remembered'),
+  gauge('batches_waiting', 'correlator_waiting_batches', 'Batches that wait for an earlier one'),
   gauge('partitions', 'correlator_partitions', 'Partitions owned'),
   total('partitions_fenced', 'correlator_fenced_partitions', 'Partitions dropped because another one wrote'),
   total('replayed', 'correlator_replayed_messages', 'Messages read again to rebuild the state'),

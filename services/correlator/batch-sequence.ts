@@ -30,6 +30,15 @@ export class BatchSequence {
     return seq <= this.floor ? 'uncertain' : 'repeat';
   }
 
+  /**
+   * Whether one before it is missing that may still come. Once one did not come in time the order of this run is lost,
+   * and what follows is taken as it comes.
+   */
+  isAhead(sinceNs: bigint, seq: number): boolean {
+    if (sinceNs > this.sinceNs) return this.sinceNs > 0n && seq > 1;
+    return sinceNs === this.sinceNs && seq > this.last + 1 && this.missing.length === 0;
+  }
+
   state(): SequenceState {
     const { sinceNs, last, floor } = this;
     return { sinceNs, last, floor, missing: this.missing.map(([from, to]) => [from, to]) };

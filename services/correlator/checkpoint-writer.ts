@@ -1,7 +1,7 @@
 // Writes a partition's checkpoint: each second, and on stop. A position is written only after everything that
 // follows from the messages before it has been acknowledged.
 
-import type { Positions, Publisher } from '../runtime/bus.ts';
+import type { Outbound, Positions, Publisher } from '../runtime/bus.ts';
 import { nowNs } from '../runtime/clock.ts';
 import { BusError } from '../runtime/errors.ts';
 import type { Logger } from '../runtime/log.ts';
@@ -19,6 +19,8 @@ export interface CheckpointParts {
   readonly join: Join;
   readonly window: ReplayWindow;
   readonly log: Logger;
+  /** Publishes what batches give that waited in vain. */
+  readonly give: (output: readonly Outbound[]) => void;
   /** Somebody else wrote: this process no longer owns the partition. */
   readonly onFenced: (error: BusError) => void;
 }
@@ -26,6 +28,8 @@ export interface CheckpointParts {
 const INTERVAL_MS = 1_000;
 const ACKNOWLEDGE_MS = 5_000;
 const MAX_CARRIED = 2_000;
+/** While batches wait there is no position to go on from; a host must not keep it back for ever. */
+const LONGEST_HELD_MS = 60_000;
 
 export class CheckpointWriter {
   /** Requests that a successor would not know, of the last checkpoint. */
@@ -39,6 +43,7 @@ export class CheckpointWriter {
   private revision: number;
   private writing: Promise<void> | undefined;
   private position = '';
+  private heldSinceMs: number | undefined;
   private abandoned = false;
   private readonly timer: NodeJS.Timeout;
 
@@ -74,6 +79,7 @@ export class CheckpointWriter {
     const { pipeline, join, window, publisher, positions, key, created } = this.parts;
     if (this.abandoned || pipeline.catchingUp) return; // the checkpoint that is there is still right
     join.expire(nowNs());
+    if (this.isHeldBack(performance.now())) return;
     const emitFrom = pipeline.nextSeq;
     const replayFrom = window.advance(emitFrom, performance.now());
     const position = `${emitFrom} ${replayFrom}`;
@@ -99,6 +105,18 @@ export class CheckpointWriter {
     this.bootsCut = bootsCut;
     this.written++;
     this.note(undefined);
+  }
+
+  private isHeldBack(nowMs: number): boolean {
+    const { pipeline, give } = this.parts;
+    give(pipeline.letGoStuck());
+    if (pipeline.held > 0) {
+      this.heldSinceMs ??= nowMs;
+      if (nowMs - this.heldSinceMs < LONGEST_HELD_MS) return true;
+      give(pipeline.letGo());
+    }
+    this.heldSinceMs = undefined;
+    return false;
   }
 
   private note(problem: string | undefined): void {

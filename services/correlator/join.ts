@@ -1,7 +1,7 @@
 // The join: batches of one ordered stream in, rows out. Values in, values out; no clock, no randomness, no waiting.
 //
-// It needs no waiting because the stream is ordered: a request's start precedes the socket events it caused. What is
-// unknown when a socket event arrives will stay unknown. Only an end says nothing about order (inside one drain it is
+// It needs no waiting because batches come in the order in which their host sent them (the pipeline sees to that): a
+// request's start precedes the socket events it caused. What is unknown when a socket event arrives will stay unknown. Only an end says nothing about order (inside one drain it is
 // published before the socket events that preceded it, and goroutines outlive their request): ended requests stay
 // joinable for a window, measured by the host's own watermark.
 import {
@@ -83,6 +83,11 @@ export class Join {
 
   get bootCount(): number {
     return this.boots.size;
+  }
+
+  /** Whether a batch that its host sent before it has not come, and may still do so. */
+  isAhead(host: string, batch: EventBatch): boolean {
+    return this.boots.find(host, batch.boot)?.sequence.isAhead(batch.ledger.sinceNs, batch.seq) ?? false;
   }
 
   /** The next batch of the stream. `seq` is its position there, `host` what the bus vouches for. */

@@ -5,7 +5,14 @@ import type { Pipeline } from './pipeline.ts';
 export type Counters = Readonly<Record<string, number>>;
 
 /** Say how it is now; all others are cumulative. */
-const GAUGES = ['requests_open', 'boots', 'checkpoint_overflow', 'checkpoint_boots_cut', 'messages_pending'];
+const GAUGES = [
+  'requests_open',
+  'boots',
+  'batches_waiting',
+  'checkpoint_overflow',
+  'checkpoint_boots_cut',
+  'messages_pending',
+];
 
 export function sumOf(all: readonly Counters[]): Record<string, number> {
   const sum: Record<string, number> = {};
@@ -37,12 +44,14 @@ export function partitionCounters(join: Join, pipeline: Pipeline): Record<string
     ends_unknown: counters.endsUnknown,
     starts_repeated: counters.startsRepeated,
     lost_batches: counters.lostBatches,
+    early_batches: pipeline.early,
     late_batches: counters.lateBatches,
     repeated_batches: counters.repeatedBatches,
     uncertain_batches: counters.uncertainBatches,
     boots_dropped: counters.bootsDropped,
     requests_open: join.size,
     boots: join.bootCount,
+    batches_waiting: pipeline.held,
     replayed: pipeline.replayed,
     ...prefixed('dead_letters', pipeline.refused),
     oversize_rows: pipeline.oversizeRows,

@@ -1,6 +1,6 @@
 // One partition of the event stream: an ordered reader, the join, an acknowledged publisher and a checkpoint.
 import { EVENT_STREAM, partitionSubjects } from '../../schemas/subjects.ts';
-import type { Bus, BusMessage, Positions, Publisher, Reader } from '../runtime/bus.ts';
+import type { Bus, BusMessage, Outbound, Positions, Publisher, Reader } from '../runtime/bus.ts';
 import type { BusError } from '../runtime/errors.ts';
 import { isWorthLogging, type Logger } from '../runtime/log.ts';
 import { decodeCheckpoint } from './checkpoint.ts';
@@ -102,6 +102,7 @@ export class Partition {
         join: this.join,
         window: new ReplayWindow(windowMs, takeover.replayFrom, performance.now()),
         log,
+        give: (output) => this.give(output),
         onFenced,
       },
       revision,
@@ -144,8 +145,12 @@ export class Partition {
   }
 
   private onMessage(message: BusMessage): void {
-    for (const output of this.pipeline.process(message)) this.options.publisher.publish(output);
+    this.give(this.pipeline.process(message));
     this.options.onProcessed();
+  }
+
+  private give(output: readonly Outbound[]): void {
+    for (const message of output) this.options.publisher.publish(message);
     this.flowControl.check(this.reader);
   }
 

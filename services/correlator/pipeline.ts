@@ -1,7 +1,9 @@
 // One message of the event stream in, the messages that follow from it out. Pure: the same messages from the same
-// position give the same output, byte for byte and id for id.
+// position give the same output, byte for byte and id for id. A batch that comes before one that its host sent earlier
+// waits for that one: its own output follows then.
 import { deadLetter } from '../../schemas/dead-letter.ts';
 import type { BusMessage, Outbound } from '../runtime/bus.ts';
+import { type Early, EarlyBatches } from './early-batches.ts';
 import { fnv1a64 } from './ids.ts';
 import { type Refusal, type RefusalReason, readEvents } from './intake.ts';
 import type { Join } from './join.ts';
@@ -15,6 +17,8 @@ export class Pipeline {
   nextSeq: number;
   /** Messages read again to rebuild the join. */
   replayed = 0;
+  /** Batches that had to wait for an earlier one. */
+  early = 0;
   oversizeRows = 0;
   readonly refused: Record<RefusalReason, number> = {
     malformed: 0,
@@ -24,6 +28,7 @@ export class Pipeline {
     failed: 0,
   };
   private readonly join: Join;
+  private readonly waiting = new EarlyBatches();
   private readonly takeover: Takeover;
   private readonly streamId: string;
   private readonly onRefusal: (message: BusMessage, refusal: Refusal, error?: unknown) => void;
@@ -50,18 +55,28 @@ export class Pipeline {
     return this.rebuilding;
   }
 
+  /** Batches that wait for an earlier one: `nextSeq` is no position to go on from. */
+  get held(): number {
+    return this.waiting.size;
+  }
+
   /** Never throws: a message on which this code fails is set aside like one that is wrong itself. */
   process(message: BusMessage): readonly Outbound[] {
     this.finishRebuild(message.seq);
     this.nextSeq = message.seq + 1;
     if (this.rebuilding) this.replayed++;
-    try {
-      return this.correlate(message);
-    } catch (error) {
-      return this.refuse(message, { reason: 'failed', detail: String(error) }, error);
-    } finally {
-      this.finishRebuild(this.nextSeq);
-    }
+    const output = this.guarded(message, () => this.accept(message));
+    this.finishRebuild(this.nextSeq);
+    return output;
+  }
+
+  /** To be called once a second: the output of batches that have waited in vain. */
+  letGoStuck(): readonly Outbound[] {
+    return this.correlateAll(this.waiting.takeStuck());
+  }
+
+  letGo(): readonly Outbound[] {
+    return this.correlateAll(this.waiting.takeAll());
   }
 
   /** Up to `seq` there is no message that was not processed. */
@@ -70,15 +85,40 @@ export class Pipeline {
     this.finishRebuild(this.nextSeq);
   }
 
-  private correlate(message: BusMessage): readonly Outbound[] {
+  private accept(message: BusMessage): readonly Outbound[] {
     const arrived = readEvents(message);
     if ('reason' in arrived) return this.refuse(message, arrived);
+    const one = { ...arrived, message };
+    const isAhead = ({ host, batch }: Early): boolean => this.join.isAhead(host, batch);
+    const output = [...this.correlateAll(this.waiting.takeEarlierRun(one))];
+    if (isAhead(one)) {
+      if (!this.rebuilding) this.early++;
+      return [...output, ...this.correlateAll(this.waiting.hold(one))];
+    }
+    for (let next: Early | undefined = one; next; next = this.waiting.takeNext(one, isAhead))
+      output.push(...this.correlateAll([next]));
+    return output;
+  }
+
+  private correlateAll(batches: readonly Early[]): readonly Outbound[] {
+    return batches.flatMap((one) => this.guarded(one.message, () => this.correlate(one)));
+  }
+
+  private guarded(message: BusMessage, work: () => readonly Outbound[]): readonly Outbound[] {
+    try {
+      return work();
+    } catch (error) {
+      return this.refuse(message, { reason: 'failed', detail: String(error) }, error);
+    }
+  }
+
+  private correlate({ message, host, batch }: Early): readonly Outbound[] {
     const { seq } = message;
-    const joined = this.join.accept(arrived.host, arrived.batch, seq);
+    const joined = this.join.accept(host, batch, seq);
     const { flows, requests, ledger } = joined;
     if (flows.length === 0 && requests.length === 0 && ledger.length === 0) return NOTHING;
     const context = {
-      host: arrived.host,
+      host,
       idPrefix: `${this.streamId}.${seq}`,
       replay: joined.uncertain || seq <= this.takeover.uncertainThrough,
     };
@@ -102,6 +142,7 @@ export class Pipeline {
 
   private finishRebuild(nextSeq: number): void {
     if (!this.rebuilding || nextSeq < this.takeover.emitFrom) return;
+    this.correlateAll(this.waiting.takeAll()); // the predecessor waited no longer
     this.rebuilding = false;
     this.join.resumed();
   }

@@ -1,6 +1,7 @@
 // Go-back-N, pure: which message goes out next, given acknowledgements, refusals, disconnects and time. Messages
 // leave in the order they came; after anything odd everything from the first unacknowledged one is sent again, and
-// the server drops what it has already stored by message id.
+// the server drops what it has already stored by message id. Acknowledgements of later messages are no progress: the
+// first one may have been lost with the server that had it, and those who wait for it should not wait for long.
 
 export interface WindowLimits {
   /** In flight at most. */
@@ -8,7 +9,7 @@ export interface WindowLimits {
   readonly windowBytes: number;
   /** Not acknowledged at most, in flight or not; what does not fit is dropped. */
   readonly queueBytes: number;
-  /** Without any acknowledgement for this long while something is in flight: send again; then after twice that, … */
+  /** The first in flight not acknowledged for this long: send again; then after twice that, … */
   readonly stallMs: number;
   /** Pause after a refusal. */
   readonly retryMs: number;
@@ -94,9 +95,13 @@ export class Window<M> {
   acknowledge(token: string, nowMs: number): M | undefined {
     const known = this.find(token);
     if (!known) return undefined;
-    this.progressMs = nowMs;
-    this.stalls = 0;
-    return this.finish(known.entry);
+    const { base } = this;
+    const message = this.finish(known.entry);
+    if (this.base > base) {
+      this.progressMs = nowMs;
+      this.stalls = 0;
+    }
+    return message;
   }
 
   /** Never will be stored: gives the message up. */

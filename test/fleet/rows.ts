@@ -137,7 +137,7 @@ export const ROWS: readonly Row[] = [
   },
   {
     name: 'unruly',
-    title: 'a fifth of all messages twice, a tenth of the socket events late by up to 256 messages',
+    title: 'a fifth of all messages twice, a tenth late by up to 256 messages',
     touchesHosts: 1,
     unruly: true,
     fault: async () => undefined,

@@ -44,6 +44,7 @@ const PURE = [
   'services/cli/time-argument.ts',
   'services/correlator/checkpoint.ts',
   'services/correlator/community-id.ts',
+  'services/correlator/early-batches.ts',
   'services/correlator/flow-row.ts',
   'services/correlator/join.ts',
   'services/correlator/number-ranges.ts',

@@ -93,7 +93,11 @@ export function batchBytes(head: Head, rows: readonly Row[]): Uint8Array {
 }
 
 export function batch(head: Head, rows: readonly Row[]): EventBatch {
-  const decoded = decodeEvents(batchBytes(head, rows));
+  return batchOf(batchBytes(head, rows));
+}
+
+export function batchOf(data: Uint8Array): EventBatch {
+  const decoded = decodeEvents(data);
   if (typeof decoded === 'string') throw new Error(decoded);
   return decoded;
 }

@@ -1,6 +1,6 @@
 import { pino } from 'pino';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { KPROBE_SCHEMA } from '../../../schemas/events.ts';
+import { KPROBE_SCHEMA, SOCKET_CONNECT } from '../../../schemas/events.ts';
 import { eventSubject } from '../../../schemas/subjects.ts';
 import { type Checkpoint, decodeCheckpoint } from '../../../services/correlator/checkpoint.ts';
 import { CheckpointWriter } from '../../../services/correlator/checkpoint-writer.ts';
@@ -8,8 +8,9 @@ import { Join } from '../../../services/correlator/join.ts';
 import { Pipeline } from '../../../services/correlator/pipeline.ts';
 import { ReplayWindow } from '../../../services/correlator/replay-window.ts';
 import { planTakeover } from '../../../services/correlator/takeover.ts';
+import type { Outbound } from '../../../services/runtime/bus.ts';
 import { BusError } from '../../../services/runtime/errors.ts';
-import { batchBytes } from './batches.ts';
+import { batchBytes, type Row } from './batches.ts';
 
 const lines: { msg: string; problem?: string }[] = [];
 const log = pino({}, { write: (line) => void lines.push(JSON.parse(line)) });
@@ -32,6 +33,7 @@ function writer() {
   const pipeline = new Pipeline(join, takeover, 'c1', () => undefined);
   const written: { checkpoint: Checkpoint; revision: number }[] = [];
   const fenced: BusError[] = [];
+  const given: Outbound[] = [];
   const bus = { flush: async () => true, set: async (): Promise<number> => written.length + 10 };
   const made = new CheckpointWriter(
     {
@@ -56,21 +58,23 @@ function writer() {
       join,
       window: new ReplayWindow(60_000, 1, 0),
       log,
+      give: (output) => given.push(...output),
       onFenced: (error) => fenced.push(error),
     },
     7,
   );
   let seq = 0;
-  const arrive = (): void => {
-    const data = batchBytes({ kind: 'kprobe', seq: ++seq }, []);
+  const arrive = (batchSeq = seq + 1, rows: readonly Row[] = []): void => {
+    const data = batchBytes({ kind: 'kprobe', seq: batchSeq }, rows);
     const subject = eventSubject('kprobe', 'node-a');
-    pipeline.process({ subject, schema: KPROBE_SCHEMA, data, seq, header: () => undefined });
+    pipeline.process({ subject, schema: KPROBE_SCHEMA, data, seq: ++seq, header: () => undefined });
   };
   return {
     made,
     bus,
     written,
     fenced,
+    given,
     arrive,
     positions: () => written.map((one) => one.checkpoint.emitFrom),
   };
@@ -163,4 +167,16 @@ it('writes a last one on close, after the one under way', async () => {
   acknowledge();
   await Promise.all([underWay, closed]);
   expect(positions()).toEqual([2, 3]);
+});
+
+it('writes no position while a batch waits for an earlier one, and gives up on that one in time', async () => {
+  const { arrive, positions, given, made } = writer();
+  arrive();
+  arrive(3, [{ type: SOCKET_CONNECT, eventId: 1, requestId: 0 }]);
+  await vi.advanceTimersByTimeAsync(5_000);
+  expect([positions(), given]).toEqual([[], []]);
+  await vi.advanceTimersByTimeAsync(10_000);
+  expect(positions()).toEqual([3]);
+  expect(given.map(({ subject }) => subject)).toEqual(['flowtag.flow.node-a.orders']);
+  await made.close();
 });

@@ -11,7 +11,7 @@ import {
   SOCKET_USE,
   VIA,
 } from '../../../schemas/events.ts';
-import { batch, type Row } from './batches.ts';
+import { batchBytes, batchOf, type Row } from './batches.ts';
 
 /** One request and what it caused, on one boot of one host. Ids are the same on all of them, on purpose. */
 export interface RequestStory {
@@ -55,6 +55,8 @@ export interface StreamMessage {
   readonly seq: number;
   readonly host: string;
   readonly batch: EventBatch;
+  /** The batch as it is published. */
+  readonly data: Uint8Array;
 }
 
 const PLACES: readonly Place[] = [
@@ -139,11 +141,9 @@ export function toMessages(
         const seq = (numbers.get(place) ?? 0) + 1;
         numbers.set(place, seq);
         const { host, boot } = place;
-        messages.push({
-          seq: messages.length + 1,
-          host,
-          batch: batch({ kind, host, boot, seq, uptoNs, processes: PROCESSES }, rows.map(rowOf)),
-        });
+        const head = { kind, host, boot, seq, uptoNs, processes: PROCESSES };
+        const data = batchBytes(head, rows.map(rowOf));
+        messages.push({ seq: messages.length + 1, host, batch: batchOf(data), data });
       }
     from = at;
   }

@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { KPROBE_SCHEMA, SOCKET_CONNECT, UPROBE_SCHEMA, VIA } from '../../../schemas/events.ts';
@@ -10,13 +11,14 @@ import { Pipeline } from '../../../services/correlator/pipeline.ts';
 import { planTakeover } from '../../../services/correlator/takeover.ts';
 import type { BusMessage, Outbound } from '../../../services/runtime/bus.ts';
 import { batchBytes, DEFAULT_PROCESS, end, type Head, type Row, start } from './batches.ts';
+import { type StreamMessage, stories, tell, toMessages } from './event-story.ts';
 
 const CREATED = '2026-07-01T00:00:00Z';
 const LIMITS = { windowNs: 60n, lateNs: 1_000_000n, maxRequests: 1_000, maxBoots: 10, silentNs: 1_000n };
 
-function pipeline(lastSeq = 0, saved?: Checkpoint) {
+function pipeline(lastSeq = 0, saved?: Checkpoint, limits = LIMITS) {
   const refusals: string[] = [];
-  const join = new Join(LIMITS);
+  const join = new Join(limits);
   const takeover = planTakeover(saved, { firstSeq: 1, lastSeq, created: CREATED });
   const made = new Pipeline(join, takeover, CREATED, (_, { reason, detail }) =>
     refusals.push(`${reason}: ${detail}`),
@@ -215,4 +217,78 @@ describe('Pipeline', () => {
     expect(heirJoin.counters).toMatchObject({ flowsOut: 2, requestsOut: 1, lostBatches: 0 });
     expect(refusals).toEqual([]);
   });
+
+  it('lets batches wait for one that their host sent earlier', () => {
+    const { pipeline: one, join } = pipeline();
+    const socket = (seq: number, eventId: number) =>
+      events(10 + seq, { kind: 'kprobe', seq, uptoNs: 9n }, [connect(eventId, 1)]);
+    one.process(events(1, { kind: 'kprobe', seq: 1 }, []));
+    expect(one.process(socket(4, 2))).toEqual([]);
+    expect(one.process(socket(3, 1))).toEqual([]);
+    expect(one.held).toBe(2);
+    const outputs = one.process(events(20, { kind: 'uprobe', seq: 2 }, [start(1, 1n), end(1, 2n)]));
+    const ids = outputs.filter(({ schema }) => schema === 'flow.v1').map(({ messageId }) => messageId);
+    expect(ids).toEqual([13, 14].map((seq) => `${fnv1a64(CREATED)}.${seq}.f.orders`));
+    expect(join.counters).toMatchObject({ flowsOut: 2, requestsOut: 1, lostBatches: 0, lateBatches: 0 });
+    expect(join.counters.unattributed.lost_event).toBe(0);
+    expect([one.held, one.early]).toEqual([0, 2]);
+  });
+
+  it('waits for ten seconds of the host, and in that run never again', () => {
+    const { pipeline: one, join } = pipeline();
+    const socket = (seq: number, uptoNs: bigint) =>
+      one.process(events(seq, { kind: 'kprobe', seq, uptoNs }, [connect(seq, 1)]));
+    socket(1, 1n);
+    expect([socket(3, 1n), socket(4, 10_000_000_000n)]).toEqual([[], []]);
+    expect(socket(5, 10_000_000_002n)).not.toEqual([]);
+    expect(join.counters).toMatchObject({ flowsOut: 4, lostBatches: 1 });
+    expect(socket(7, 10_000_000_003n)).not.toEqual([]);
+    expect(join.counters.lostBatches).toBe(2);
+  });
+
+  it('does not wait for an earlier run, nor for what was before the first batch that it sees', () => {
+    const { pipeline: one, join } = pipeline();
+    const socket = (seq: number, sinceNs: bigint) =>
+      one.process(events(seq, { kind: 'kprobe', seq, sinceNs }, [connect(seq, 0)]));
+    expect(socket(5, 1n)).not.toEqual([]);
+    expect(socket(7, 1n)).toEqual([]);
+    expect(socket(1, 2n).filter(({ schema }) => schema === 'flow.v1')).toHaveLength(2);
+    expect([one.held, join.counters.flowsOut]).toEqual([0, 3]);
+  });
+
+  it('gives the same rows in whatever order a host’s batches come, as long as all of them come', () => {
+    const draws = fc.array(fc.nat({ max: 1_000 }), { minLength: 1, maxLength: 60 });
+    const cuts = fc.array(fc.nat({ max: 200 }), { maxLength: 60 }).map((list) => new Set(list));
+    const delays = fc.array(fc.nat({ max: 30 }), { minLength: 1, maxLength: 80 });
+    fc.assert(
+      fc.property(stories, draws, cuts, delays, (told, order, cutSet, delay) => {
+        const inOrder = toMessages(tell(told, order), cutSet, true);
+        const boots = new Set<string>();
+        const late = inOrder.map((one, at) => {
+          const boot = `${one.host} ${one.batch.boot}`;
+          const isFirst = !boots.has(boot); // nothing tells that anything preceded it
+          boots.add(boot);
+          return { one, place: isFirst ? at : at + delay[at % delay.length]! };
+        });
+        late.sort((a, b) => a.place - b.place);
+        expect(rowsOf(late.map(({ one }) => one))).toEqual(rowsOf(inOrder));
+      }),
+      { numRuns: 200 },
+    );
+  });
 });
+
+/** All rows that follow, in an order that says nothing. */
+function rowsOf(messages: readonly StreamMessage[]): unknown[] {
+  const { pipeline: one } = pipeline(0, undefined, { ...LIMITS, windowNs: 1_000_000n });
+  const rows = messages.flatMap(({ host, batch: { kind }, data }, at) =>
+    one
+      .process(message(at + 1, { subject: eventSubject(kind, host), schema: `${kind}.v1`, data }))
+      .flatMap(({ schema, data: packed }): object[] => {
+        if (schema === 'flow.v1') return decodeRows(FLOW_FIELDS, packed) as object[];
+        return schema === 'request.v1' ? (decodeRows(REQUEST_FIELDS, packed) as object[]) : [];
+      }),
+  );
+  expect(one.held).toBe(0);
+  return rows.map((row) => inspect(row)).sort();
+}

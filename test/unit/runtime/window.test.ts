@@ -199,6 +199,16 @@ describe('Window', () => {
     expect([window.tick(9_499), window.tick(9_500)]).toEqual([false, true]);
   });
 
+  it('does not take the acknowledgement of a later message for progress', () => {
+    const window = new Window<number>(LIMITS);
+    for (const n of [1, 2, 3]) window.offer(n, 1);
+    const [, second, third] = [window.take(0)!, window.take(0)!, window.take(0)!];
+    window.acknowledge(second.token, 1_000);
+    window.acknowledge(third.token, 1_900);
+    expect([window.tick(1_999), window.tick(2_000)]).toEqual([false, true]);
+    expect(window.take(2_000)?.message).toBe(1);
+  });
+
   it('takes a late acknowledgement of an earlier attempt', () => {
     const window = new Window<number>(LIMITS);
     window.offer(1, 1);
