@@ -76,6 +76,7 @@ system_packages() {
   need make 'runs the builds' command -v make
   if [[ $GOAL == test ]]; then need bpftool 'reads BPF objects, to compare' command -v bpftool; fi
   if [[ $GOAL == test ]]; then need openssl 'makes certificates for the tests' command -v openssl; fi
+  if [[ $GOAL == test ]]; then need iproute2 'slows down links of containers' command -v tc; fi
   if [[ $GOAL != build ]]; then need golang-go 'builds the demo and test targets' command -v go; fi
   if ((${#missing[@]} == 0)); then return; fi
 

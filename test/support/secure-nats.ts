@@ -113,7 +113,7 @@ export function addRoot(dir: string): string {
   return file;
 }
 
-/** An authority and a server certificate for loopback. */
-export function makeTls(dir: string): void {
-  execFileSync(join(INFRA, 'make-tls.sh'), [dir, '127.0.0.1', 'localhost']);
+/** An authority, and a certificate of a server that is on loopback and may have other names, too. */
+export function makeTls(dir: string, ...names: readonly string[]): void {
+  execFileSync(join(INFRA, 'make-tls.sh'), [dir, '127.0.0.1', 'localhost', ...names]);
 }

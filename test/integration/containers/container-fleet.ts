@@ -1,28 +1,45 @@
-// NATS, the store and the services, each in a container of its own, from the images that are shipped.
+// NATS, the store and the services, each in a container of its own.
 import { randomUUID } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { GenericContainer, type StartedTestContainer, Wait } from 'testcontainers';
-import { docker } from '../../support/docker.ts';
+import type { StartedTestContainer } from 'testcontainers';
+import type { BusRole } from '../../../schemas/permissions.ts';
+import { type Bus, connectBus } from '../../../services/runtime/bus.ts';
+import { docker, shell } from '../../support/docker.ts';
 import { freePort } from '../../support/nats-server.ts';
+import { quiet } from '../../support/quiet.ts';
+import type { Place } from './faults.ts';
+import { Keys } from './keys.ts';
+import {
+  natsContainer,
+  type Part,
+  type PartContainer,
+  PORTS,
+  ROLES,
+  type Server,
+  type Service,
+  STORE_PASSWORD,
+  serviceContainer,
+  storeContainer,
+} from './parts.ts';
 
-const PASSWORD = 'of a test';
-const PASSWORD_FILE = '/run/flowtag/store-password';
-const STORE_LOGIN = ['--user', 'flowtag', '--password-file', PASSWORD_FILE];
 /** Published ports of a network are on all addresses of the machine, where it does not say otherwise. */
 const LOOPBACK_ONLY = 'com.docker.network.bridge.host_binding_ipv4=127.0.0.1';
-const AWAY_MS = 2_000;
-
-export type Part = 'nats' | 'store' | 'correlator' | 'sink';
+const CONNECT_MS = 30_000;
 
 export class ContainerFleet {
-  readonly server: string;
   private readonly network = `flowtag-test-${randomUUID()}`;
-  private readonly ports: { readonly nats: number; readonly store: number };
-  private readonly parts = new Map<Part, StartedTestContainer>();
+  private readonly servers: readonly Server[];
+  private readonly keys: Keys;
+  /** On this machine. Fixed: after a restart, Docker would choose others. */
+  private readonly ports = new Map<Part, number>();
+  private readonly containers = new Map<Part, StartedTestContainer>();
 
-  static async start(): Promise<ContainerFleet> {
-    const ports = { nats: await freePort(), store: await freePort() };
-    const fleet = new ContainerFleet(ports);
+  /** With one NATS server, or three that keep each stream together. `hosts` may publish. */
+  static async start(serverCount: 1 | 3, hosts: readonly string[]): Promise<ContainerFleet> {
+    const servers = Array.from({ length: serverCount }, (_, n): Server => `nats-${n}`);
+    const services = Object.values(ROLES).map((role) => [role, role] as const);
+    const identities = [...services, ...hosts.map((host) => ['capture', host] as const)];
+    const keys = await Keys.make(servers, identities);
+    const fleet = new ContainerFleet(servers, keys);
     await docker('network', 'create', '--opt', LOOPBACK_ONLY, fleet.network);
     try {
       await fleet.startParts();
@@ -33,43 +50,36 @@ export class ContainerFleet {
     return fleet;
   }
 
-  private constructor(ports: { readonly nats: number; readonly store: number }) {
-    this.ports = ports;
-    this.server = `nats://127.0.0.1:${ports.nats}`;
+  private constructor(servers: readonly Server[], keys: Keys) {
+    this.servers = servers;
+    this.keys = keys;
   }
 
-  /** As a crash of its machine, which comes back. */
-  async kill(part: Part): Promise<void> {
-    await docker('kill', '--signal', 'KILL', this.idOf(part));
-    await sleep(AWAY_MS);
-    await docker('start', this.idOf(part));
+  place(part: Part): Place {
+    return { id: this.containers.get(part)!.getId(), network: this.network, alias: part };
   }
 
-  /** It is there and does nothing, for a while. */
-  async freeze(part: Part): Promise<void> {
-    await docker('pause', this.idOf(part));
-    await sleep(AWAY_MS);
-    await docker('unpause', this.idOf(part));
+  /** From outside of the containers. */
+  connect(role: BusRole, name: string): Promise<Bus> {
+    const server = this.servers.map((part) => `tls://127.0.0.1:${this.ports.get(part)}`).join(',');
+    const signal = AbortSignal.timeout(CONNECT_MS);
+    return connectBus({ server, ...this.keys.access(role, name), name, signal, log: quiet });
   }
 
-  /** Its network cable is pulled, and put back. */
-  async unplug(part: Part): Promise<void> {
-    await docker('network', 'disconnect', this.network, this.idOf(part));
-    await sleep(AWAY_MS);
-    await docker('network', 'connect', '--alias', part, this.network, this.idOf(part));
-  }
-
-  /** How its main process ended after SIGTERM. */
-  async terminate(part: Part): Promise<number> {
-    await docker('kill', '--signal', 'TERM', this.idOf(part));
-    return Number(await docker('wait', this.idOf(part)));
+  /** Asks the servers themselves. */
+  async leaderOf(stream: string): Promise<Server> {
+    const bus = await this.connect('admin', 'admin');
+    const { data } = await bus.request(`$JS.API.STREAM.INFO.${stream}`, '', Buffer.of(), 4_000);
+    await bus.close();
+    return JSON.parse(Buffer.from(data).toString()).cluster.leader;
   }
 
   /** Asks the store itself. */
   async query(sql: string): Promise<unknown[][]> {
-    const headers = { 'X-ClickHouse-User': 'flowtag', 'X-ClickHouse-Key': PASSWORD };
+    const headers = { 'X-ClickHouse-User': 'flowtag', 'X-ClickHouse-Key': STORE_PASSWORD };
     const body = `${sql} FORMAT JSONCompactEachRow`;
-    const response = await fetch(`http://127.0.0.1:${this.ports.store}`, { method: 'POST', body, headers });
+    const url = `http://127.0.0.1:${this.ports.get('store')}`;
+    const response = await fetch(url, { method: 'POST', body, headers });
     const text = await response.text();
     if (!response.ok) throw new Error(`the store answered ${response.status}: ${text}`);
     return text
@@ -79,55 +89,40 @@ export class ContainerFleet {
   }
 
   async logs(): Promise<string> {
-    const ids = [...this.parts].map(
-      async ([part, { getId }]) => `--- ${part}\n${await docker('logs', getId())}`,
+    const logs = [...this.containers].map(
+      async ([part, container]) => `--- ${part}\n${await shell(`docker logs ${container.getId()} 2>&1`)}`,
     );
-    return (await Promise.all(ids)).join('\n');
+    return (await Promise.all(logs)).join('\n');
   }
 
   async stop(): Promise<void> {
-    await Promise.all([...this.parts.values()].map((part) => part.stop({ timeout: 0 })));
+    const mine = `docker ps --all --quiet --filter label=${this.network}`;
+    await shell(`${mine} | xargs --no-run-if-empty docker rm --force --volumes`);
     await docker('network', 'rm', this.network);
+    this.keys.remove();
   }
 
   private async startParts(): Promise<void> {
+    const { servers, keys } = this;
+    const service = (name: Service) => this.run(name, serviceContainer(name, servers, keys));
     await Promise.all([
-      this.run('nats', 'nats:2.10-alpine', ['--jetstream'], 4222, /Server is ready/),
-      this.run(
-        'store',
-        'flowtag-store',
-        ['store', '--listen', '0.0.0.0:8123', ...STORE_LOGIN.slice(2)],
-        8123,
-        /store open/,
-      ),
+      ...servers.map((server) => this.run(server, natsContainer(server, servers, keys), PORTS.nats)),
+      this.run('store', storeContainer(), PORTS.store),
     ]);
-    const server = ['--server', 'nats://nats:4222'];
-    await Promise.all([
-      this.run('correlator', 'flowtag', ['correlator', ...server]),
-      this.run('sink', 'flowtag', ['sink', ...server, '--store', 'http://store:8123', ...STORE_LOGIN]),
-    ]);
+    await service('provision');
+    await Promise.all([service('correlator'), service('sink')]);
   }
 
-  /** Published ports are fixed: after a restart, Docker would choose others. */
-  private async run(
-    part: Part,
-    image: string,
-    command: string[],
-    port?: number,
-    ready = /starting/,
-  ): Promise<void> {
-    const container = new GenericContainer(image)
+  private async run(part: Part, container: PartContainer, port?: number): Promise<void> {
+    if (port !== undefined) {
+      const host = await freePort();
+      this.ports.set(part, host);
+      container.withExposedPorts({ container: port, host });
+    }
+    container
       .withNetworkMode(this.network)
       .withNetworkAliases(part)
-      .withCommand(command)
-      .withCopyContentToContainer([{ content: PASSWORD, target: PASSWORD_FILE, mode: 0o644 }])
-      .withWaitStrategy(Wait.forLogMessage(ready));
-    if (port !== undefined)
-      container.withExposedPorts({ container: port, host: this.ports[part as 'nats' | 'store'] });
-    this.parts.set(part, await container.start());
-  }
-
-  private idOf(part: Part): string {
-    return this.parts.get(part)!.getId();
+      .withLabels({ [this.network]: part });
+    this.containers.set(part, await container.start());
   }
 }
