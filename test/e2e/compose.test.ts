@@ -47,6 +47,10 @@ test('docker compose up, observe and down, as the README says', { timeout: UP_MS
     expect(flow['container.id']).toBe((await docker('compose', 'ps', '-q', '--no-trunc', 'demo')).trim());
   }
 
+  await expect(shell(observe!.replace('flowtag', '--env FLOWTAG_CREDS= flowtag'))).rejects.toThrow(
+    /Authorization Violation/i,
+  );
+
   await shell(down!);
   expect(await docker('ps', '-aq', '--filter', 'label=com.docker.compose.project=flowtag')).toBe('');
 });
