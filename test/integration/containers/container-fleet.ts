@@ -104,13 +104,24 @@ export class ContainerFleet {
 
   private async startParts(): Promise<void> {
     const { servers, keys } = this;
-    const service = (name: Service) => this.run(name, serviceContainer(name, servers, keys));
     await Promise.all([
       ...servers.map((server) => this.run(server, natsContainer(server, servers, keys), PORTS.nats)),
       this.run('store', storeContainer(), PORTS.store),
     ]);
-    await service('provision');
-    await Promise.all([service('correlator'), service('sink')]);
+    await this.provision();
+    await Promise.all([this.service('correlator'), this.service('sink')]);
+  }
+
+  /** Until the servers of a cluster have found each other they refuse it. */
+  private async provision(attempts = 10): Promise<void> {
+    await this.service('provision').catch((error) => {
+      if (attempts === 1) throw error;
+      return this.provision(attempts - 1);
+    });
+  }
+
+  private service(name: Service): Promise<void> {
+    return this.run(name, serviceContainer(name, this.servers, this.keys));
   }
 
   private async run(part: Part, container: PartContainer, port?: number): Promise<void> {
@@ -119,10 +130,7 @@ export class ContainerFleet {
       this.ports.set(part, host);
       container.withExposedPorts({ container: port, host });
     }
-    container
-      .withNetworkMode(this.network)
-      .withNetworkAliases(part)
-      .withLabels({ [this.network]: part });
+    container.at(this.network, part).withLabels({ [this.network]: part });
     this.containers.set(part, await container.start());
   }
 }
