@@ -5,9 +5,12 @@ import { SkipReporter } from './test/support/skip-reporter.ts';
 // their own mostly wait for them: two at a time. The rest share this machine's kernel, processes and two cores, and
 // some measure: one file at a time.
 const PURE_LAYERS = ['test/unit/**/*.test.ts', 'test/contract/**/*.test.ts'];
-const WAITING_LAYERS = ['cli', 'correlator', 'infra', 'nats', 'runtime', 'sink'].map(
-  (part) => `test/integration/${part}/**/*.test.ts`,
-);
+const WAITING_LAYERS = [
+  ...['capture', 'cli', 'correlator', 'infra', 'nats', 'runtime', 'sink'].map(
+    (part) => `integration/${part}`,
+  ),
+  'security',
+].map((layer) => `test/${layer}/**/*.test.ts`);
 
 export default defineConfig({
   test: {

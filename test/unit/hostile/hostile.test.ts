@@ -72,7 +72,7 @@ test(`correlator: each of ${COUNT} is taken or refused, and what it gives out ca
   }
   expect(failures).toEqual([]);
   const { counters } = join;
-  expect(counters.batchesIn + counters.repeatedBatches + refusals(pipeline)).toBe(COUNT);
+  expect(counters.batchesIn + counters.repeatedBatches + refusals(pipeline) + pipeline.held).toBe(COUNT);
   expect(process.memoryUsage().rss - before).toBeLessThan(RSS_MORE_BYTES);
 });
 
