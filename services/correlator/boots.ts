@@ -20,7 +20,7 @@ export class Boots {
   }
 
   find(host: string, boot: string): BootState | undefined {
-    return this.byName.get(keyOf(host, boot));
+    return this.byName.get(bootKey(host, boot));
   }
 
   /** The one that a batch at stream position `seq` comes from; for a new one the quietest may have to go. */
@@ -37,7 +37,7 @@ export class Boots {
 
   add(host: string, name: string): BootState {
     const boot = new BootState(host, name);
-    this.byName.set(keyOf(host, name), boot);
+    this.byName.set(bootKey(host, name), boot);
     return boot;
   }
 
@@ -54,11 +54,12 @@ export class Boots {
   }
 
   private drop(boot: BootState): void {
-    this.byName.delete(keyOf(boot.host, boot.boot));
+    this.byName.delete(bootKey(boot.host, boot.boot));
     this.onDrop(boot);
   }
 }
 
-function keyOf(host: string, boot: string): string {
+/** One string for a boot of a host. */
+export function bootKey(host: string, boot: string): string {
   return `${host}\0${boot}`;
 }

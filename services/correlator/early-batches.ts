@@ -1,6 +1,7 @@
 // Batches that wait for one that their host sent before them and that has not come yet: it was lost on its way to the
 // bus, as when the leader of the stream dies, and its publisher is about to send it again. Bounded. Pure.
 import type { BusMessage } from '../runtime/bus.ts';
+import { bootKey } from './boots.ts';
 import type { Arrived } from './intake.ts';
 
 export interface Early extends Arrived {
@@ -90,5 +91,5 @@ export class EarlyBatches {
 }
 
 function keyOf({ host, batch }: Arrived): string {
-  return `${host}\0${batch.boot}`;
+  return bootKey(host, batch.boot);
 }

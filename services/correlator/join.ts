@@ -1,9 +1,9 @@
 // The join: batches of one ordered stream in, rows out. Values in, values out; no clock, no randomness, no waiting.
 //
 // It needs no waiting because batches come in the order in which their host sent them (the pipeline sees to that): a
-// request's start precedes the socket events it caused. What is unknown when a socket event arrives will stay unknown. Only an end says nothing about order (inside one drain it is
-// published before the socket events that preceded it, and goroutines outlive their request): ended requests stay
-// joinable for a window, measured by the host's own watermark.
+// request's start precedes the socket events it caused. What is unknown when a socket event arrives will stay unknown.
+// Only an end says nothing about order (inside one drain it is published before the socket events that preceded it, and
+// goroutines outlive their request): ended requests stay joinable for a window, measured by the host's own watermark.
 import {
   type EventBatch,
   type KprobeBatch,

@@ -85,23 +85,28 @@ export class Pipeline {
     this.finishRebuild(this.nextSeq);
   }
 
+  private readonly isAhead = ({ host, batch }: Early): boolean => this.join.isAhead(host, batch);
+
   private accept(message: BusMessage): readonly Outbound[] {
     const arrived = readEvents(message);
     if ('reason' in arrived) return this.refuse(message, arrived);
     const one = { ...arrived, message };
-    const isAhead = ({ host, batch }: Early): boolean => this.join.isAhead(host, batch);
     const output = [...this.correlateAll(this.waiting.takeEarlierRun(one))];
-    if (isAhead(one)) {
+    if (this.isAhead(one)) {
       if (!this.rebuilding) this.early++;
       return [...output, ...this.correlateAll(this.waiting.hold(one))];
     }
-    for (let next: Early | undefined = one; next; next = this.waiting.takeNext(one, isAhead))
-      output.push(...this.correlateAll([next]));
+    for (let next: Early | undefined = one; next; next = this.waiting.takeNext(one, this.isAhead))
+      output.push(...this.correlate(next));
     return output;
   }
 
   private correlateAll(batches: readonly Early[]): readonly Outbound[] {
-    return batches.flatMap((one) => this.guarded(one.message, () => this.correlate(one)));
+    return batches.flatMap((one) => this.correlate(one));
+  }
+
+  private correlate(one: Early): readonly Outbound[] {
+    return this.guarded(one.message, () => this.outputOf(one));
   }
 
   private guarded(message: BusMessage, work: () => readonly Outbound[]): readonly Outbound[] {
@@ -112,7 +117,7 @@ export class Pipeline {
     }
   }
 
-  private correlate({ message, host, batch }: Early): readonly Outbound[] {
+  private outputOf({ message, host, batch }: Early): readonly Outbound[] {
     const { seq } = message;
     const joined = this.join.accept(host, batch, seq);
     const { flows, requests, ledger } = joined;

@@ -11,6 +11,7 @@ import { formatCredential } from '../../services/runtime/credential.ts';
 import { startNatsServer } from '../support/nats-server.ts';
 import { quiet } from '../support/quiet.ts';
 import { makeTls, SecureNats } from '../support/secure-nats.ts';
+import { LIMITS } from './fleet.ts';
 import { ACTIONS, Intruder } from './forbidden-actions.ts';
 
 const IDENTITIES = [
@@ -21,13 +22,6 @@ const IDENTITIES = [
   ['sink', 'store-1'],
   ['viewer', 'alice'],
 ] as const;
-const LIMITS = {
-  eventBytes: 8 << 20,
-  eventAgeMs: 3_600_000,
-  flowBytes: 8 << 20,
-  flowAgeMs: 3_600_000,
-  replicas: 1,
-};
 const SEEN = [
   '# Forbidden actions',
   '',

@@ -8,7 +8,8 @@ import { BUS_ROLES, type BusRole, permissionsOf } from '../../schemas/permission
 import { type Bus, connectBus } from '../../services/runtime/bus.ts';
 import { quiet } from '../support/quiet.ts';
 import { addRoot, SecureNats } from '../support/secure-nats.ts';
-import { NAMES, OPERATIONS, type Operation } from './needs.ts';
+import { NAMES } from './fleet.ts';
+import { OPERATIONS, type Operation } from './needs.ts';
 import { provisioning } from './operations.ts';
 import { eventually } from './stage.ts';
 

@@ -1,5 +1,6 @@
 // Which entries of its permissions each operation of a role needs. Every entry stands once, where it shows best.
 import { type BusRole, inboxPrefix } from '../../schemas/permissions.ts';
+import { NAMES } from './fleet.ts';
 import * as does from './operations.ts';
 import type { Run } from './stage.ts';
 
@@ -9,14 +10,6 @@ export interface Operation {
   /** Without any one of these it does not come about. */
   readonly needs: readonly string[];
 }
-
-export const NAMES: Readonly<Record<BusRole, string>> = {
-  admin: 'ops',
-  capture: 'host-a',
-  correlator: 'join-1',
-  sink: 'store-1',
-  viewer: 'alice',
-};
 
 const inbox = (role: BusRole) => `${inboxPrefix(role, NAMES[role])}.>`;
 const ofStream = (stream: string, ...verbs: readonly string[]) =>

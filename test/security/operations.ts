@@ -14,6 +14,7 @@ import { startHeartbeat } from '../../services/runtime/heartbeat.ts';
 import { processIdentity } from '../../services/runtime/process-identity.ts';
 import { quiet } from '../support/quiet.ts';
 import { sampleFlow } from '../support/sample-flow.ts';
+import { LIMITS } from './fleet.ts';
 import { askJetStream, eventually, heard, type Run, stored } from './stage.ts';
 
 export const STREAMS = [
@@ -24,13 +25,6 @@ export const STREAMS = [
   'KV_FLOWTAG_LEASE',
   'KV_FLOWTAG_SINK',
 ];
-const LIMITS = {
-  eventBytes: 8 << 20,
-  eventAgeMs: 3_600_000,
-  flowBytes: 8 << 20,
-  flowAgeMs: 3_600_000,
-  replicas: 1,
-};
 const NO_ROWS = { schema: API_SCHEMA, data: pack({ v: 1, rows: encodeRows(FLOW_FIELDS, []) }) };
 const LEASES = '$KV.FLOWTAG_LEASE.';
 

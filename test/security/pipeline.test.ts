@@ -15,14 +15,8 @@ import { endChild } from '../support/end-child.ts';
 import { quiet } from '../support/quiet.ts';
 import { SecureNats } from '../support/secure-nats.ts';
 import { batchBytes, start } from '../unit/correlator/batches.ts';
+import { NAMES } from './fleet.ts';
 
-const NAMES: Readonly<Record<BusRole, string>> = {
-  admin: 'ops',
-  capture: 'host-a',
-  correlator: 'join-1',
-  sink: 'store-1',
-  viewer: 'alice',
-};
 const PATIENCE_MS = 60_000; // the embedded store takes long to start on a busy machine
 
 let server: SecureNats;

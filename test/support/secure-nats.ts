@@ -27,9 +27,7 @@ export class SecureNats {
 
   static async start(identities: readonly (readonly [BusRole, string])[]): Promise<SecureNats> {
     const nats = new SecureNats();
-    copyFileSync(join(INFRA, 'nats.conf'), join(nats.dir, 'nats.conf'));
-    makeTls(join(nats.dir, 'tls'));
-    for (const [role, name] of identities) await nats.enroll('--role', role, name);
+    await fillServerDirectory(nats.dir, identities);
     nats.port = await freePort();
     await nats.launch();
     return nats;
@@ -83,6 +81,17 @@ export class SecureNats {
       if (performance.now() > deadline || this.output.endsWith('exited'))
         throw new Error(`nats-server did not come up:\n${this.output.slice(-4_000)}`);
   }
+}
+
+/** What infra/nats/README.md has in a server's directory. `names`: of the server, beside those of loopback. */
+export async function fillServerDirectory(
+  dir: string,
+  identities: readonly (readonly [BusRole, string])[],
+  ...names: readonly string[]
+): Promise<void> {
+  copyFileSync(join(INFRA, 'nats.conf'), join(dir, 'nats.conf'));
+  makeTls(join(dir, 'tls'), ...names);
+  for (const [role, name] of identities) await enrollIn(dir, '--role', role, name);
 }
 
 export async function enrollIn(dir: string, ...args: readonly string[]): Promise<string> {
